@@ -1,0 +1,170 @@
+//! The iopub actor: everything that is published, in one order.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::prelude::*;
+use tokio::time::{Duration, Instant, Sleep};
+use tracing::debug;
+
+use super::pump::{Pump, Pumped, receive};
+use crate::job::Parent;
+use crate::publisher::{Entry, Next, Publisher, Text};
+use crate::transport::{Link, Transport};
+use crate::wire::content::{Content, IopubWelcome, Stream};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
+
+/// A request that has just had text waits this long for its next, so that a flood comes in few messages.
+/// The first text after a quiet time does not wait.
+const JOIN: Duration = Duration::from_millis(10);
+
+/// The XPUB socket. Empties the [`Publisher`]'s queue in order, greets every new subscriber (JEP 65), and
+/// keeps what it cannot send yet: a slow subscriber slows those who publish, it costs no message.
+pub struct IoPub<T> {
+    link: Link<T>,
+    publisher: Publisher,
+    last_text: Option<(Arc<Parent>, Instant)>,
+    timer: Pin<Box<Sleep>>,
+    draining: Vec<Recipient<Drained>>,
+}
+
+/// Asks for a [`Drained`] when everything published so far is with the socket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drain(pub Recipient<Drained>);
+
+/// Everything that was published before is with the socket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Drained;
+
+impl<T: Transport> IoPub<T> {
+    /// An actor for an open socket, which empties the queue of `publisher`.
+    pub fn new(transport: T, publisher: Publisher) -> Self {
+        Self {
+            link: Link::new(transport),
+            publisher,
+            last_text: None,
+            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            draining: Vec::new(),
+        }
+    }
+
+    /// Moves entries from the queue to the socket until one of them has no more.
+    fn send(&mut self, task: &mut TaskContext<'_>) {
+        while self.link.flush() {
+            let Self { publisher, last_text, .. } = self;
+            let mut due = None;
+            let next = publisher.take(task.waker(), |text| {
+                due = hold_until(last_text.as_ref(), text);
+                due.is_some()
+            });
+            match next {
+                Next::Entry(Entry::Message(frames)) => self.link.push(frames),
+                Next::Entry(Entry::Text(text)) => {
+                    let frames = self.encode(text);
+                    self.link.push(frames);
+                }
+                Next::Held => {
+                    if let Some(due) = due {
+                        self.timer.as_mut().reset(due);
+                        if self.timer.as_mut().poll(task).is_ready() {
+                            continue;
+                        }
+                    }
+                    return;
+                }
+                Next::Empty | Next::Closed => {
+                    for asker in self.draining.drain(..) {
+                        asker.do_send(Drained);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn encode(&mut self, text: Text) -> Frames {
+        let Text { parent, name, text } = text;
+        let session = self.publisher.session();
+        let topic = format!("kernel.{}.stream.{}", session.id(), name.as_str()).into_bytes();
+        let frames = session.encode(Outgoing {
+            idents: &[topic],
+            kind: &Stream::TYPE,
+            parent: &parent.raw_header,
+            metadata: EMPTY_OBJECT.to_vec(),
+            content: serde_json::to_vec(&Stream { name, text }).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+            buffers: Vec::new(),
+        });
+        self.last_text = Some((parent, Instant::now()));
+        frames
+    }
+}
+
+fn hold_until(last: Option<&(Arc<Parent>, Instant)>, text: &Text) -> Option<Instant> {
+    let (parent, at) = last?;
+    let due = *at + JOIN;
+    (parent.msg_id == text.parent.msg_id && due > Instant::now()).then_some(due)
+}
+
+impl<T: Transport> Actor for IoPub<T> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(Pump);
+    }
+}
+
+impl<T: Transport> Pumped for IoPub<T> {
+    fn pump(&mut self, _: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        self.send(task);
+        let Self { link, publisher, .. } = self;
+        let mut greeted = false;
+        let received = receive(link, task, "iopub", |link, frames| {
+            if let Some(topic) = new_subscription(&frames) {
+                greeted = true;
+                link.push(welcome(publisher, topic));
+            }
+        });
+        if greeted {
+            self.link.flush();
+        }
+        received
+    }
+}
+
+impl<T: Transport> Handler<Drain> for IoPub<T> {
+    type Result = ();
+
+    fn handle(&mut self, Drain(asker): Drain, _: &mut Self::Context) {
+        self.publisher.flush();
+        self.draining.push(asker);
+    }
+}
+
+/// The topic of a subscription message of XPUB: one frame, a byte 1, the topic.
+fn new_subscription(frames: &Frames) -> Option<Vec<u8>> {
+    let frame = frames.iter().next()?;
+    match frame.split_first() {
+        Some((1, topic)) => Some(topic.to_vec()),
+        Some((0, _)) => None,
+        _ => {
+            debug!("something other than a subscription came in on iopub and was dropped");
+            None
+        }
+    }
+}
+
+fn welcome(publisher: &Publisher, topic: Vec<u8>) -> Frames {
+    let content = IopubWelcome { subscription: String::from_utf8_lossy(&topic).into_owned() };
+    publisher.session().encode(Outgoing {
+        idents: &[topic],
+        kind: &MessageType::IopubWelcome,
+        parent: EMPTY_OBJECT,
+        metadata: EMPTY_OBJECT.to_vec(),
+        content: serde_json::to_vec(&content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+        buffers: Vec::new(),
+    })
+}

@@ -1,0 +1,107 @@
+//! Interrupt, shutdown, and the deadline after which the process ends whatever Python does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tracing::{info, warn};
+
+use super::caller::{Caller, Stop};
+use super::subshell::{Close, Subshell};
+use crate::job::{Job, Parent};
+use crate::publisher::Publisher;
+use crate::request::Request;
+use crate::wire::content::{InterruptReply, ShutdownReply, ShutdownRequest, reply};
+
+/// What the lifecycle does to the process; a test puts its own in its place.
+pub trait Process: Send + 'static {
+    /// Interrupts whatever Python runs on the main thread, blocking system calls included.
+    fn interrupt(&self);
+
+    /// Ends the process after this time, whatever it does and even if no actor is left.
+    fn exit_after(&self, deadline: Duration);
+}
+
+/// Serves interrupt and shutdown on the control thread.
+pub struct Lifecycle {
+    publisher: Publisher,
+    process: Box<dyn Process>,
+    main: Addr<Subshell>,
+    shell: Addr<Caller>,
+    deadline: Duration,
+    stopping: bool,
+}
+
+/// An `interrupt_request`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Interrupt(pub Job);
+
+/// A `shutdown_request`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Shutdown(pub Job);
+
+/// The process that started this one has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct ParentEnded;
+
+impl Lifecycle {
+    /// Ends the process at the latest `deadline` after a shutdown was asked for.
+    pub fn new(
+        publisher: Publisher,
+        process: Box<dyn Process>,
+        main: Addr<Subshell>,
+        shell: Addr<Caller>,
+        deadline: Duration,
+    ) -> Self {
+        Self { publisher, process, main, shell, deadline, stopping: false }
+    }
+
+    fn stop(&mut self, parent: &Parent, restart: bool) {
+        if std::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        self.publisher.content(parent, &ShutdownReply { status: reply::Ok, restart });
+        self.main.do_send(Close);
+        self.shell.do_send(Stop);
+        // Python ignores this when no cell runs.
+        self.process.interrupt();
+        self.process.exit_after(self.deadline);
+    }
+}
+
+impl Actor for Lifecycle {
+    type Context = Context<Self>;
+}
+
+impl Handler<Interrupt> for Lifecycle {
+    type Result = ();
+
+    fn handle(&mut self, Interrupt(job): Interrupt, _: &mut Self::Context) {
+        self.process.interrupt();
+        Request::new(job, self.publisher.clone()).answer(&InterruptReply { status: reply::Ok });
+    }
+}
+
+impl Handler<Shutdown> for Lifecycle {
+    type Result = ();
+
+    fn handle(&mut self, Shutdown(job): Shutdown, _: &mut Self::Context) {
+        let restart = serde_json::from_slice::<ShutdownRequest>(&job.content).is_ok_and(|c| c.restart);
+        let parent: Arc<Parent> = job.parent.clone();
+        info!(restart, "shutdown");
+        Request::new(job, self.publisher.clone()).answer(&ShutdownReply { status: reply::Ok, restart });
+        self.stop(&parent, restart);
+    }
+}
+
+impl Handler<ParentEnded> for Lifecycle {
+    type Result = ();
+
+    fn handle(&mut self, _: ParentEnded, _: &mut Self::Context) {
+        warn!("the process that started this kernel has ended: shutting down");
+        self.stop(&Parent::none(), false);
+    }
+}

@@ -1,0 +1,12 @@
+//! The actors. `actors.md` at the top of the repository is their reference.
+
+pub mod caller;
+pub mod comms;
+pub mod heartbeat;
+pub mod iopub;
+pub mod lifecycle;
+mod pump;
+pub mod router;
+pub mod socket;
+pub mod stdin;
+pub mod subshell;

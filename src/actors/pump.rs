@@ -1,0 +1,55 @@
+//! Drives a socket from inside its actor.
+
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, ready};
+
+use actix::fut::ActorFuture;
+use actix::prelude::*;
+
+use crate::transport::{Link, Transport, TransportError};
+use crate::wire::Frames;
+
+/// How many messages are taken from a socket before others on the thread get a turn.
+const BUDGET: usize = 64;
+
+/// An actor that owns a socket.
+pub(super) trait Pumped: Actor<Context = Context<Self>> {
+    /// Does what can be done on the socket now. Ready when the socket has closed for good.
+    fn pump(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()>;
+}
+
+/// A future that pumps its actor's socket. The actor's mailbox and the socket are polled by one task, and
+/// after every message the actor has handled, so what a handler puts in the outbox goes out at once.
+pub(super) struct Pump;
+
+impl<A: Pumped> ActorFuture<A> for Pump {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut A,
+        ctx: &mut Context<A>,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        actor.pump(ctx, task)
+    }
+}
+
+/// Receives up to a budget of messages. Ready when the link has closed; pending when there is nothing
+/// more, or others are to have a turn.
+pub(super) fn receive<T: Transport>(
+    link: &mut Link<T>,
+    task: &mut TaskContext<'_>,
+    name: &str,
+    mut on_frames: impl FnMut(&mut Link<T>, Frames),
+) -> Poll<()> {
+    for _ in 0..BUDGET {
+        match ready!(link.poll(task)) {
+            Ok(frames) => on_frames(link, frames),
+            Err(TransportError::Closed) => return Poll::Ready(()),
+            Err(problem) => tracing::error!(socket = name, %problem, "receiving failed"),
+        }
+    }
+    task.waker().wake_by_ref();
+    Poll::Pending
+}

@@ -1,0 +1,111 @@
+//! The socket actors of shell, control and stdin: frames in, jobs out; replies in, frames out.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+
+use actix::prelude::*;
+use tracing::warn;
+
+use super::pump::{Pump, Pumped, receive};
+use crate::job::{Channel, Job, Reply};
+use crate::transport::{Link, Transport};
+use crate::wire::{Frames, Incoming, ReplayGuard, Session};
+
+/// A ROUTER socket of one channel.
+///
+/// Verifies what comes in and turns it into [`Job`]s that carry this actor as their reply address.
+/// What is malformed is logged and dropped.
+pub struct Socket<T> {
+    channel: Channel,
+    link: Link<T>,
+    session: Arc<Session>,
+    replays: ReplayGuard,
+    router: Recipient<Inbound>,
+    barriers: Vec<Recipient<Passed>>,
+}
+
+/// What a socket actor hands on.
+#[derive(Message)]
+#[rtype(result = "()")]
+#[allow(clippy::large_enum_variant)] // nearly every one is a job, and actix boxes messages itself
+pub enum Inbound {
+    /// A message came in.
+    Job(Job),
+    /// Everything that had come in when this [`Barrier`] was asked for is ahead of it; the asker is to be
+    /// told on the way the jobs go.
+    Barrier(Recipient<Passed>),
+}
+
+/// Asks a socket actor for a mark behind everything that has arrived by now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Barrier(pub Recipient<Passed>);
+
+/// The jobs ahead of a [`Barrier`] have all been delivered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Passed;
+
+impl<T: Transport> Socket<T> {
+    /// An actor for an open socket, whose jobs go to `router`.
+    pub fn new(channel: Channel, transport: T, session: Arc<Session>, router: Recipient<Inbound>) -> Self {
+        Self {
+            channel,
+            link: Link::new(transport),
+            session,
+            replays: ReplayGuard::new(),
+            router,
+            barriers: Vec::new(),
+        }
+    }
+}
+
+impl<T: Transport> Actor for Socket<T> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // actix's own mailbox bound is not respected by `do_send`; replies are as many as requests.
+        ctx.spawn(Pump);
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> Running {
+        self.link.flush();
+        Running::Stop
+    }
+}
+
+impl<T: Transport> Pumped for Socket<T> {
+    fn pump(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
+        let Self { channel, link, session, replays, router, .. } = self;
+        let received = receive(link, task, channel.as_str(), |_, frames: Frames| {
+            match Incoming::decode(frames, session.signer(), replays) {
+                Ok(message) => {
+                    router.do_send(Inbound::Job(Job::new(*channel, message, ctx.address().recipient())))
+                }
+                Err(problem) => warn!(channel = channel.as_str(), %problem, "a message was dropped"),
+            }
+        });
+        // Everything that had arrived when the barrier was asked for is ahead of it now (all of it, or
+        // a full budget's worth, which then counts as having come in later).
+        for barrier in self.barriers.drain(..) {
+            self.router.do_send(Inbound::Barrier(barrier));
+        }
+        received
+    }
+}
+
+impl<T: Transport> Handler<Reply> for Socket<T> {
+    type Result = ();
+
+    fn handle(&mut self, Reply(frames): Reply, _: &mut Self::Context) {
+        self.link.push(frames);
+    }
+}
+
+impl<T: Transport> Handler<Barrier> for Socket<T> {
+    type Result = ();
+
+    fn handle(&mut self, Barrier(asker): Barrier, _: &mut Self::Context) {
+        self.barriers.push(asker);
+    }
+}

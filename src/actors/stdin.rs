@@ -1,0 +1,149 @@
+//! The stdin actor: open prompts, each matched to its own answer.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::prelude::*;
+use tracing::{debug, warn};
+
+use super::socket::Inbound;
+use crate::job::{Job, Parent, Reply};
+use crate::os::bell::Bell;
+use crate::publisher::Publisher;
+use crate::wire::content::{Content, InputReply, InputRequest};
+use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing};
+
+/// Sends `input_request`s and gives each answer to the thread that asked.
+///
+/// An answer names its prompt in its parent header. Clients that leave that out (`jupyter_client` does)
+/// answer their oldest open prompt.
+pub struct Stdin {
+    publisher: Publisher,
+    socket: Recipient<Reply>,
+    open: Vec<Open>,
+}
+
+struct Open {
+    msg_id: String,
+    idents: Vec<Vec<u8>>,
+    answer: Arc<Answer>,
+}
+
+/// The place where the answer to one prompt arrives; the thread that asks waits on its bell.
+pub struct Answer {
+    value: Mutex<Option<String>>,
+    bell: Bell,
+}
+
+impl Answer {
+    /// No answer yet.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { value: Mutex::new(None), bell: Bell::new()? })
+    }
+
+    /// Rings when the answer is here.
+    pub fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// The answer, if it is here.
+    pub fn take(&self) -> Option<String> {
+        self.value.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn give(&self, value: String) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.bell.ring();
+    }
+}
+
+/// Ask the client that sent a request for a line.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Ask {
+    /// The request whose code asks.
+    pub parent: Arc<Parent>,
+    /// What to ask, and whether the answer is to be hidden.
+    pub content: InputRequest,
+    /// Where the answer goes.
+    pub answer: Arc<Answer>,
+}
+
+/// Nobody waits for this answer any more.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Withdraw(pub Arc<Answer>);
+
+impl Stdin {
+    /// An actor whose prompts go out through `socket`.
+    pub fn new(publisher: Publisher, socket: Recipient<Reply>) -> Self {
+        Self { publisher, socket, open: Vec::new() }
+    }
+
+    fn answered(&mut self, job: &Job) {
+        let named = serde_json::from_slice::<Named>(&job.parent_header).ok().and_then(|p| p.msg_id);
+        let by_id = |open: &Open| Some(&open.msg_id) == named.as_ref();
+        let by_client = |open: &Open| open.idents == job.parent.idents;
+        let Some(at) = self.open.iter().position(by_id).or_else(|| self.open.iter().position(by_client))
+        else {
+            warn!("an input_reply came in that nothing waits for, and was dropped");
+            return;
+        };
+        match serde_json::from_slice::<InputReply>(&job.content) {
+            Ok(reply) => self.open.remove(at).answer.give(reply.value),
+            Err(problem) => warn!(%problem, "an input_reply could not be read and was dropped: answer again"),
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Named {
+    msg_id: Option<String>,
+}
+
+impl Actor for Stdin {
+    type Context = Context<Self>;
+}
+
+impl Handler<Inbound> for Stdin {
+    type Result = ();
+
+    fn handle(&mut self, inbound: Inbound, _: &mut Self::Context) {
+        match inbound {
+            Inbound::Job(job) if job.kind == MessageType::InputReply => self.answered(&job),
+            Inbound::Job(job) => warn!(kind = %job.kind, "only input_reply belongs on stdin: dropped"),
+            Inbound::Barrier(_) => {}
+        }
+    }
+}
+
+impl Handler<Ask> for Stdin {
+    type Result = ();
+
+    fn handle(&mut self, Ask { parent, content, answer }: Ask, _: &mut Self::Context) {
+        let session = self.publisher.session();
+        let header = session.header(&InputRequest::TYPE);
+        let frames = session.encode_with_header(
+            &header,
+            Outgoing {
+                idents: &parent.idents,
+                kind: &InputRequest::TYPE,
+                parent: &parent.raw_header,
+                metadata: EMPTY_OBJECT.to_vec(),
+                content: serde_json::to_vec(&content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+                buffers: Vec::new(),
+            },
+        );
+        debug!(msg_id = header.msg_id, "asking for input");
+        self.open.push(Open { msg_id: header.msg_id, idents: parent.idents.clone(), answer });
+        self.socket.do_send(Reply(frames));
+    }
+}
+
+impl Handler<Withdraw> for Stdin {
+    type Result = ();
+
+    fn handle(&mut self, Withdraw(answer): Withdraw, _: &mut Self::Context) {
+        self.open.retain(|open| !Arc::ptr_eq(&open.answer, &answer));
+    }
+}

@@ -1,0 +1,41 @@
+//! The kernel with CPython inside: `cargo run --bin kernel -- -f FILE`.
+//!
+//! Listens first, then starts Python: clients are answered before the interpreter is up.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use callboard::boot::boot;
+use callboard::python::embed;
+use callboard::settings::Settings;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let settings = match Settings::parse_args("kernel", &args) {
+        Ok(settings) => settings,
+        Err(error) => {
+            if let Err(problem) = error.print() {
+                return fail(&problem);
+            }
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let python = match embed::find_python(settings.python.as_deref()) {
+        Ok(python) => python,
+        Err(error) => return fail(&error),
+    };
+    let booted = match boot(settings, &embed::linked_version()) {
+        Ok(booted) => booted,
+        Err(error) => return fail(&error),
+    };
+    match embed::run(&python, &args, booted) {
+        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    // If the terminal is gone, the exit code still tells.
+    drop(writeln!(std::io::stderr(), "kernel: {error}"));
+    ExitCode::FAILURE
+}

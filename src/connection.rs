@@ -1,0 +1,232 @@
+//! Connection files: where the sockets are and with which key messages are signed.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::os::paths::jupyter_runtime_dir;
+
+/// The content of a connection file ("Connection files" in the Jupyter messaging specification).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// `tcp` or `ipc`.
+    #[serde(default = "tcp")]
+    pub transport: String,
+    /// The address to bind for tcp; the prefix of the socket files for ipc.
+    #[serde(default = "localhost")]
+    pub ip: String,
+    /// TCP port, or the suffix of the socket file, of each channel. 0 lets the system choose.
+    #[serde(default)]
+    pub shell_port: u16,
+    /// See `shell_port`.
+    #[serde(default)]
+    pub iopub_port: u16,
+    /// See `shell_port`.
+    #[serde(default)]
+    pub stdin_port: u16,
+    /// See `shell_port`.
+    #[serde(default)]
+    pub control_port: u16,
+    /// See `shell_port`.
+    #[serde(default)]
+    pub hb_port: u16,
+    /// Signs every message; empty for none.
+    #[serde(default)]
+    pub key: String,
+    /// The only one there is: `hmac-sha256`.
+    #[serde(default = "hmac_sha256")]
+    pub signature_scheme: String,
+    /// The kernelspec's name, for clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_name: Option<String>,
+    /// The public key for CURVE. This version cannot encrypt, and refuses to go on without.
+    #[serde(default, skip_serializing)]
+    pub curve_publickey: Option<String>,
+}
+
+fn tcp() -> String {
+    "tcp".into()
+}
+
+fn localhost() -> String {
+    "127.0.0.1".into()
+}
+
+fn hmac_sha256() -> String {
+    "hmac-sha256".into()
+}
+
+/// A connection file that cannot be used.
+#[derive(Debug, Error)]
+pub enum ConnectionError {
+    /// It is not there, or not ours to read.
+    #[error(
+        "cannot read the connection file {path}: {reason}. Jupyter writes one and names it with -f; without -f \
+         callboard writes its own"
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+    /// It is not what a connection file should be.
+    #[error(
+        "the connection file {path} is malformed: {reason}. Let Jupyter, or callboard without -f, write a new one"
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A new one cannot be written.
+    #[error(
+        "cannot write a connection file in {path}: {reason}. Set JUPYTER_RUNTIME_DIR to a folder of yours"
+    )]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        reason: io::Error,
+    },
+}
+
+impl Default for Connection {
+    /// All ports left to the system, and a fresh key.
+    fn default() -> Self {
+        Self {
+            transport: tcp(),
+            ip: localhost(),
+            shell_port: 0,
+            iopub_port: 0,
+            stdin_port: 0,
+            control_port: 0,
+            hb_port: 0,
+            key: uuid::Uuid::new_v4().to_string(),
+            signature_scheme: hmac_sha256(),
+            kernel_name: None,
+            curve_publickey: None,
+        }
+    }
+}
+
+impl Connection {
+    /// Reads and checks a connection file.
+    pub fn read(path: &Path) -> Result<Self, ConnectionError> {
+        let text =
+            fs::read(path).map_err(|reason| ConnectionError::Unreadable { path: path.to_owned(), reason })?;
+        Self::parse(&text).map_err(|reason| ConnectionError::Malformed { path: path.to_owned(), reason })
+    }
+
+    fn parse(text: &[u8]) -> Result<Self, String> {
+        let connection: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if !matches!(connection.transport.as_str(), "tcp" | "ipc") {
+            return Err(format!("transport is {:?}, it must be \"tcp\" or \"ipc\"", connection.transport));
+        }
+        if connection.signature_scheme != "hmac-sha256" && !connection.key.is_empty() {
+            let scheme = &connection.signature_scheme;
+            return Err(format!("signature_scheme is {scheme:?}, only \"hmac-sha256\" is known"));
+        }
+        if connection.curve_publickey.is_some() {
+            return Err("it asks for CURVE encryption, which this version of callboard does not have".into());
+        }
+        Ok(connection)
+    }
+
+    /// The address for one of the ports.
+    pub fn address(&self, port: u16) -> String {
+        match (self.transport.as_str(), port) {
+            ("ipc", _) => format!("ipc://{}-{port}", self.ip),
+            (_, 0) => format!("tcp://{}:*", self.host()),
+            _ => format!("tcp://{}:{port}", self.host()),
+        }
+    }
+
+    fn host(&self) -> String {
+        if self.ip.contains(':') && !self.ip.starts_with('[') {
+            return format!("[{}]", self.ip);
+        }
+        self.ip.clone()
+    }
+
+    /// Writes a new connection file, readable by its owner only, at `path` or in Jupyter's runtime
+    /// folder. Returns where.
+    pub fn write(&self, path: Option<&Path>) -> Result<PathBuf, ConnectionError> {
+        let path = path.map_or_else(
+            || {
+                let folder = jupyter_runtime_dir().unwrap_or_else(std::env::temp_dir);
+                folder.join(format!("kernel-{}.json", std::process::id()))
+            },
+            Path::to_owned,
+        );
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+        let unwritable = |reason| ConnectionError::Unwritable { path: folder.clone(), reason };
+        if !folder.as_os_str().is_empty() {
+            fs::create_dir_all(&folder).map_err(unwritable)?;
+        }
+        let text = serde_json::to_vec_pretty(self).map_err(|error| unwritable(error.into()))?;
+        // Made anew: an existing file would keep its mode, and whoever else has it open.
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(unwritable(error));
+        }
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(unwritable)?;
+        file.write_all(&text).map_err(unwritable)?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back_and_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection { shell_port: 5, ..Connection::default() };
+        let path = connection.write(Some(&folder.path().join("new/kernel.json"))).unwrap();
+        assert_eq!(Connection::read(&path).unwrap(), connection);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_bad_file_says_what_is_wrong() {
+        for (text, told) in [
+            ("", "EOF"),
+            ("[]", "expected"),
+            (r#"{"shell_port": "x"}"#, "u16"),
+            (r#"{"shell_port": 70000}"#, "70000"),
+            (r#"{"transport": "carrier pigeon"}"#, "carrier pigeon"),
+            (r#"{"key": "k", "signature_scheme": "hmac-md5"}"#, "hmac-md5"),
+            (r#"{"curve_publickey": "k"}"#, "CURVE"),
+        ] {
+            let error = Connection::parse(text.as_bytes()).unwrap_err();
+            assert!(error.contains(told), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        let mut connection = Connection::default();
+        assert_eq!(connection.address(0), "tcp://127.0.0.1:*");
+        assert_eq!(connection.address(5), "tcp://127.0.0.1:5");
+        connection.ip = "::1".into();
+        assert_eq!(connection.address(5), "tcp://[::1]:5");
+        (connection.transport, connection.ip) = ("ipc".into(), "/run/kernel".into());
+        assert_eq!(connection.address(5), "ipc:///run/kernel-5");
+    }
+}

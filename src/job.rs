@@ -1,0 +1,98 @@
+//! A message on its way through the kernel.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::{Message, Recipient};
+
+use crate::wire::{Frames, Header, Incoming, MessageType};
+
+/// The channel that a message came in on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Channel {
+    /// Requests of clients, many of which need Python.
+    Shell,
+    /// Requests that must be answered whatever Python does.
+    Control,
+    /// Answers to prompts.
+    Stdin,
+}
+
+impl Channel {
+    /// The protocol's name for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Control => "control",
+            Self::Stdin => "stdin",
+        }
+    }
+}
+
+/// What a message needs to know of the request that caused it.
+#[derive(Debug, Default)]
+pub struct Parent {
+    /// The request's header as it came: it is echoed verbatim.
+    pub raw_header: Vec<u8>,
+    /// The request's id.
+    pub msg_id: String,
+    /// The identities of the client that sent it.
+    pub idents: Vec<Vec<u8>>,
+}
+
+impl Parent {
+    /// The parent of what no request has caused.
+    pub fn none() -> Self {
+        Self { raw_header: crate::wire::EMPTY_OBJECT.to_vec(), ..Self::default() }
+    }
+}
+
+/// Frames for a socket actor to send: how a reply finds its way back.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reply(pub Frames);
+
+/// A request with its reply address.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Job {
+    /// Where it came in.
+    pub channel: Channel,
+    /// The type its header names.
+    pub kind: MessageType,
+    /// Its header, read.
+    pub header: Header,
+    /// Its identities and raw header, shared with everything it causes.
+    pub parent: Arc<Parent>,
+    /// The parent header it carries, raw JSON.
+    pub parent_header: zmq::Message,
+    /// Its metadata, raw JSON.
+    pub metadata: zmq::Message,
+    /// Its content, raw JSON.
+    pub content: zmq::Message,
+    /// Its binary buffers.
+    pub buffers: Vec<zmq::Message>,
+    /// The socket actor that takes the reply.
+    pub reply_to: Recipient<Reply>,
+    /// When it was read from the socket.
+    pub received_at: Instant,
+}
+
+impl Job {
+    /// A job made of a message that came in on a channel.
+    pub fn new(channel: Channel, message: Incoming, reply_to: Recipient<Reply>) -> Self {
+        let Incoming { idents, raw_header, header, kind, parent, metadata, content, buffers } = message;
+        Self {
+            channel,
+            kind,
+            parent: Arc::new(Parent { raw_header, msg_id: header.msg_id.clone(), idents }),
+            header,
+            parent_header: parent,
+            metadata,
+            content,
+            buffers,
+            reply_to,
+            received_at: Instant::now(),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Puts the actors together and starts their threads.
+
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use actix::prelude::*;
+use thiserror::Error;
+use tracing::{debug, error, warn};
+
+use crate::actors::caller::{Adopt, Caller, ThreadEnded, Work};
+use crate::actors::comms::{CommEvent, Comms};
+use crate::actors::heartbeat::Heartbeat;
+use crate::actors::iopub::{Drain, Drained, IoPub};
+use crate::actors::lifecycle::{Lifecycle, ParentEnded, Process};
+use crate::actors::router::{Facts, Router, Routes};
+use crate::actors::socket::Socket;
+use crate::actors::stdin::{Ask, Stdin, Withdraw};
+use crate::actors::subshell::Subshell;
+use crate::inbox::Inbox;
+use crate::job::{Channel, Parent};
+use crate::os;
+use crate::publisher::Publisher;
+use crate::transport::{Endpoint, TransportError};
+use crate::wire::Session;
+use crate::wire::content::ExecutionState;
+
+/// The five sockets of a kernel, bound and not yet served.
+pub struct Sockets<E> {
+    /// Requests.
+    pub shell: E,
+    /// Requests that must not wait.
+    pub control: E,
+    /// Prompts.
+    pub stdin: E,
+    /// Publications.
+    pub iopub: E,
+    /// Are you alive?
+    pub heartbeat: E,
+}
+
+/// What a kernel needs to know before it starts.
+pub struct Options {
+    /// Signs and verifies messages; from the connection file.
+    pub key: Vec<u8>,
+    /// What is answered without Python.
+    pub facts: Facts,
+    /// How long Python has to end after a shutdown was asked for.
+    pub shutdown_deadline: Duration,
+    /// The process whose end ends the kernel.
+    pub parent: Option<libc::pid_t>,
+    /// What interrupt and the deadline act on.
+    pub process: Box<dyn Process>,
+}
+
+/// The system cannot give what a kernel needs.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No descriptor or no thread.
+    #[error("the kernel cannot start: {0}. Raise the limits for open files and processes (ulimit -n, -u)")]
+    Resources(#[from] std::io::Error),
+    /// A bound socket cannot be served.
+    #[error("a socket cannot be opened: {0}")]
+    Socket(#[from] TransportError),
+    /// The thread that serves the sockets ended before it was ready.
+    #[error("the io thread ended before it was ready: its message is above")]
+    Ended,
+}
+
+/// A running kernel, as the Python side sees it. Every method may be called from any thread; none needs
+/// the GIL and, but for [`Kernel::close`], none waits.
+pub struct Kernel {
+    /// The way to iopub.
+    pub publisher: Publisher,
+    /// The inbox of Python's main thread.
+    pub shell: Arc<Inbox<Work>>,
+    /// The inbox of the thread of the Control Caller.
+    pub control: Arc<Inbox<Work>>,
+    actors: Addresses,
+    io: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Clone)]
+struct Addresses {
+    comms: Addr<Comms>,
+    stdin: Addr<Stdin>,
+    shell: Addr<Caller>,
+    control: Addr<Caller>,
+    drain: Recipient<Drain>,
+    system: System,
+}
+
+/// Starts the actors: shell, stdin and iopub on a thread of their own, control and heartbeat on another.
+/// Returns when all of them are ready, which does not mean that Python is.
+pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kernel, StartError> {
+    let publisher = Publisher::new(Arc::new(Session::new(&options.key)));
+    let shell = Arc::new(Inbox::new()?);
+    let control = Arc::new(Inbox::new()?);
+    let (ready, started) = mpsc::channel();
+    let context = Assembly { publisher: publisher.clone(), shell: shell.clone(), control: control.clone() };
+    let io = thread::Builder::new().name("callboard-io".into()).spawn(move || {
+        os::panic::mark_thread();
+        if let Err(error) = os::signals::block_sigint() {
+            warn!(%error, "SIGINT may reach a thread that is not Python's");
+        }
+        let runner = System::new();
+        let assembled = runner.block_on(async { context.assemble(sockets, options) });
+        let running = assembled.is_ok();
+        if ready.send(assembled).is_ok()
+            && running
+            && let Err(error) = runner.run()
+        {
+            error!(%error, "the io thread ended");
+        }
+    })?;
+    let actors = started.recv().map_err(|_| StartError::Ended)??;
+    publisher.status(&Parent::none(), ExecutionState::Starting);
+    Ok(Kernel { publisher, shell, control, actors, io: std::sync::Mutex::new(Some(io)) })
+}
+
+/// What the actors share while they are put together.
+struct Assembly {
+    publisher: Publisher,
+    shell: Arc<Inbox<Work>>,
+    control: Arc<Inbox<Work>>,
+}
+
+impl Assembly {
+    fn assemble<E: Endpoint>(self, sockets: Sockets<E>, options: Options) -> Result<Addresses, StartError> {
+        let Self { publisher, shell, control } = self;
+        let Options { facts, shutdown_deadline, parent, process, key } = options;
+        let facts = Arc::new(facts);
+        // Signs nothing: it verifies what comes in.
+        let verifier = Arc::new(Session::new(&key));
+
+        // Control: a thread of its own, because actix drains a mailbox without a budget.
+        let second = Arbiter::new();
+        second.spawn_fn(os::panic::mark_thread);
+        let on_control = second.handle();
+
+        let iopub = IoPub::new(sockets.iopub.open()?, publisher.clone()).start();
+        let comms = Comms::new(publisher.clone()).start();
+
+        let stdin_context = Context::new();
+        let stdin_socket = Socket::new(
+            Channel::Stdin,
+            sockets.stdin.open()?,
+            verifier.clone(),
+            stdin_context.address().recipient(),
+        );
+        let stdin = stdin_context.run(Stdin::new(publisher.clone(), stdin_socket.start().recipient()));
+
+        let shell_caller = Caller::new("Shell", shell, publisher.clone()).start();
+        let control_caller = Caller::new("Control", control, publisher.clone()).start();
+        shell_caller.do_send(Adopt(control_caller.clone()));
+
+        let shell_transport = sockets.shell.open()?;
+        let shell_context = Context::new();
+        let barrier = shell_context.address().recipient();
+        let main =
+            Subshell::create(|ctx| Subshell::main(shell_caller.clone(), publisher.clone(), barrier, ctx));
+
+        let lifecycle =
+            Lifecycle::new(publisher.clone(), process, main.clone(), shell_caller.clone(), shutdown_deadline);
+        let lifecycle = Lifecycle::start_in_arbiter(&on_control, |_| lifecycle);
+        if let Some(pid) = parent {
+            let lifecycle = lifecycle.clone();
+            second.spawn(async move {
+                match os::parent::ended(pid).await {
+                    Ok(()) => lifecycle.do_send(ParentEnded),
+                    Err(error) => warn!(%error, pid, "the process JPY_PARENT_PID names cannot be watched"),
+                }
+            });
+        }
+
+        let routes = Routes {
+            main,
+            shell: shell_caller.clone(),
+            control: control_caller.clone(),
+            comms: comms.clone(),
+            lifecycle,
+        };
+        let router = Router::new(routes.clone(), facts.clone(), publisher.clone()).start().recipient();
+        shell_context.run(Socket::new(Channel::Shell, shell_transport, verifier.clone(), router));
+
+        let (opened, result) = mpsc::channel();
+        let control_router = Router::new(routes, facts, publisher.clone());
+        let (control_socket, heartbeat) = (sockets.control, sockets.heartbeat);
+        second.spawn_fn(move || {
+            let open = || -> Result<(), TransportError> {
+                let control = control_socket.open()?;
+                Heartbeat::new(heartbeat.open()?).start();
+                let router = control_router.start().recipient();
+                Socket::new(Channel::Control, control, verifier, router).start();
+                Ok(())
+            };
+            // If nobody waits any more, the start has failed already.
+            drop(opened.send(open()));
+        });
+        result.recv().map_err(|_| StartError::Ended)??;
+
+        Ok(Addresses {
+            comms,
+            stdin,
+            shell: shell_caller,
+            control: control_caller,
+            drain: iopub.recipient(),
+            system: System::current(),
+        })
+    }
+}
+
+impl Kernel {
+    /// Tells that a comm was opened or closed by Python.
+    pub fn comm(&self, event: CommEvent) {
+        self.actors.comms.do_send(event);
+    }
+
+    /// Asks a client for a line.
+    pub fn ask(&self, ask: Ask) {
+        self.actors.stdin.do_send(ask);
+    }
+
+    /// Takes a question back.
+    pub fn withdraw(&self, withdraw: Withdraw) {
+        self.actors.stdin.do_send(withdraw);
+    }
+
+    /// The thread of the Shell Caller will drain no more.
+    pub fn shell_ended(&self) {
+        self.actors.shell.do_send(ThreadEnded);
+    }
+
+    /// The thread of the Control Caller will drain no more.
+    pub fn control_ended(&self) {
+        self.actors.control.do_send(ThreadEnded);
+    }
+
+    /// Waits until what was published is with the sockets (for `patience` at most), then stops all
+    /// actors and closes the sockets.
+    pub fn close(&self, patience: Duration) {
+        let Some(io) = self.io.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else {
+            return;
+        };
+        self.publisher.close();
+        let (sender, drained) = mpsc::channel();
+        self.actors.system.arbiter().spawn_fn({
+            let drain = self.actors.drain.clone();
+            move || drain.do_send(Drain(Signal(sender).start().recipient()))
+        });
+        if drained.recv_timeout(patience).is_err() {
+            warn!("a subscriber of iopub does not read: what it has not got is lost");
+        }
+        self.actors.system.stop();
+        if io.join().is_err() {
+            error!("the io thread ended with a panic");
+        }
+    }
+}
+
+/// Passes a [`Drained`] on to a thread that waits.
+struct Signal(mpsc::Sender<()>);
+
+impl Actor for Signal {
+    type Context = Context<Self>;
+}
+
+impl Handler<Drained> for Signal {
+    type Result = ();
+
+    fn handle(&mut self, _: Drained, ctx: &mut Self::Context) {
+        if self.0.send(()).is_err() {
+            debug!("whoever waited for iopub has lost patience");
+        }
+        ctx.stop();
+    }
+}

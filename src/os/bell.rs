@@ -1,0 +1,104 @@
+//! A descriptor that becomes readable when it is rung: how a Rust thread wakes a Python event loop
+//! without the GIL.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+/// An eventfd on Linux, a pipe elsewhere. Ringing never blocks; rings add up until they are cleared.
+pub struct Bell {
+    read: OwnedFd,
+    #[cfg(not(target_os = "linux"))]
+    write: OwnedFd,
+}
+
+impl Bell {
+    /// A new, silent bell.
+    pub fn new() -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        {
+            // SAFETY: plain system call; the result is checked and owned at once.
+            let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            // SAFETY: fresh descriptor, owned by nobody else.
+            Ok(Self { read: unsafe { OwnedFd::from_raw_fd(fd) } })
+        }
+        #[cfg(not(target_os = "linux"))]
+        {
+            let (read, write) = super::capture::pipe()?;
+            super::capture::set_nonblocking(&read)?;
+            super::capture::set_nonblocking(&write)?;
+            Ok(Self { read, write })
+        }
+    }
+
+    /// Makes the descriptor readable.
+    pub fn ring(&self) {
+        #[cfg(target_os = "linux")]
+        let (fd, one) = (self.read.as_raw_fd(), 1_u64.to_ne_bytes());
+        #[cfg(not(target_os = "linux"))]
+        let (fd, one) = (self.write.as_raw_fd(), [1_u8]);
+        // SAFETY: the buffer outlives the call and the descriptor is open. The only possible failure is
+        // that the bell is already as loud as can be.
+        unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Makes the descriptor silent again.
+    pub fn clear(&self) {
+        let mut buffer = [0_u8; 64];
+        // SAFETY: as above; it fails only when there was nothing to read.
+        unsafe { libc::read(self.read.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+    }
+
+    /// The descriptor to watch for reading.
+    pub fn fd(&self) -> RawFd {
+        self.read.as_raw_fd()
+    }
+
+    /// Waits until the bell is rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes that
+    /// `unblocked` (a signal mask to wait with) lets through.
+    pub fn wait(&self, unblocked: Option<&libc::sigset_t>) -> io::Result<()> {
+        let mut poll = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
+        #[cfg(target_os = "linux")]
+        // SAFETY: one pollfd that outlives the call; a null timeout waits; the mask is valid or null.
+        let ready = unsafe {
+            let mask = unblocked.map_or(std::ptr::null(), std::ptr::from_ref);
+            libc::ppoll(&raw mut poll, 1, std::ptr::null(), mask)
+        };
+        #[cfg(not(target_os = "linux"))]
+        // SAFETY: as above. Without ppoll a signal between the change of mask and the wait is seen only
+        // at the next one.
+        let ready = unsafe {
+            let mut blocked = std::mem::zeroed();
+            if let Some(mask) = unblocked {
+                libc::pthread_sigmask(libc::SIG_SETMASK, mask, &raw mut blocked);
+            }
+            let ready = libc::poll(&raw mut poll, 1, -1);
+            if unblocked.is_some() {
+                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, std::ptr::null_mut());
+            }
+            ready
+        };
+        if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_seen_until_cleared() {
+        let bell = Bell::new().unwrap();
+        bell.ring();
+        bell.ring();
+        bell.wait(None).unwrap();
+        bell.wait(None).unwrap();
+        bell.clear();
+        let mut poll = libc::pollfd { fd: bell.fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd that outlives the call.
+        assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 0) }, 0);
+    }
+}

@@ -1,0 +1,202 @@
+//! Output that is written to file descriptors 1 and 2, by C libraries and child processes, as output of
+//! the cell that runs.
+//!
+//! A pipe stands in for each of the two; a thread of its own reads both. It never takes the GIL, so a C
+//! call that holds the GIL and prints megabytes cannot deadlock.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::bell::Bell;
+use super::signals::block_sigint;
+use crate::publisher::Publisher;
+use crate::wire::content::StreamName;
+
+/// The descriptors 1 and 2 of the process, redirected.
+pub struct Capture {
+    pipes: [Mutex<Pipe>; 2],
+    /// What 1 and 2 were before.
+    saved: [OwnedFd; 2],
+    publisher: Publisher,
+    stop: Bell,
+}
+
+struct Pipe {
+    reader: File,
+    name: StreamName,
+    /// The first bytes of a character whose rest has not come yet.
+    partial: Vec<u8>,
+}
+
+impl Capture {
+    /// Redirects both descriptors and starts the thread that reads them.
+    pub fn start(publisher: Publisher) -> io::Result<Arc<Self>> {
+        let (stdout, into_stdout) = pipe()?;
+        let (stderr, into_stderr) = pipe()?;
+        let saved = [duplicate(1)?, duplicate(2)?];
+        set_nonblocking(&stdout)?;
+        set_nonblocking(&stderr)?;
+        redirect(&into_stdout, 1)?;
+        redirect(&into_stderr, 2)?;
+        let pipe = |reader, name| Mutex::new(Pipe { reader: File::from(reader), name, partial: Vec::new() });
+        let capture = Arc::new(Self {
+            pipes: [pipe(stdout, StreamName::Stdout), pipe(stderr, StreamName::Stderr)],
+            saved,
+            publisher,
+            stop: Bell::new()?,
+        });
+        let reader = capture.clone();
+        thread::Builder::new().name("callboard-capture".into()).spawn(move || reader.run())?;
+        Ok(capture)
+    }
+
+    /// Publishes what has been written so far, so that it comes before what is published next.
+    pub fn drain(&self) {
+        for pipe in &self.pipes {
+            while pipe.lock().unwrap_or_else(PoisonError::into_inner).read_some(&self.publisher) {}
+        }
+    }
+
+    /// Gives the descriptors back and stops reading.
+    pub fn stop(&self) {
+        self.drain();
+        for (saved, fd) in self.saved.iter().zip([1, 2]) {
+            if let Err(error) = redirect(saved, fd) {
+                tracing::error!(%error, fd, "a descriptor could not be given back");
+            }
+        }
+        self.stop.ring();
+    }
+
+    fn run(&self) {
+        super::panic::mark_thread();
+        if let Err(error) = block_sigint() {
+            tracing::warn!(%error, "SIGINT may reach the capture thread");
+        }
+        let fds = self
+            .pipes
+            .each_ref()
+            .map(|p| p.lock().unwrap_or_else(PoisonError::into_inner).reader.as_raw_fd());
+        let watch = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let mut watched = [watch(fds[0]), watch(fds[1]), watch(self.stop.fd())];
+        loop {
+            // SAFETY: three pollfds that outlive the call.
+            let ready = unsafe { libc::poll(watched.as_mut_ptr(), 3, -1) };
+            if ready < 0 {
+                let error = io::Error::last_os_error();
+                if error.kind() == io::ErrorKind::Interrupted {
+                    continue;
+                }
+                tracing::error!(%error, "output of C code and child processes is no longer shown");
+                return;
+            }
+            if watched[2].revents != 0 {
+                return;
+            }
+            for (pipe, watched) in self.pipes.iter().zip(&watched) {
+                if watched.revents != 0 {
+                    pipe.lock().unwrap_or_else(PoisonError::into_inner).read_some(&self.publisher);
+                }
+            }
+            while self.publisher.is_congested() {
+                // Whoever writes waits on the full pipe meanwhile.
+                self.publisher.wait_for_room(Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+impl Pipe {
+    /// Reads once. False if there was nothing.
+    fn read_some(&mut self, publisher: &Publisher) -> bool {
+        let mut buffer = [0_u8; 16 * 1024];
+        match self.reader.read(&mut buffer) {
+            Ok(count) if count > 0 => {
+                self.partial.extend_from_slice(&buffer[..count]);
+                let whole = whole_characters(&self.partial);
+                let text = String::from_utf8_lossy(&self.partial[..whole]);
+                publisher.text(&publisher.foreground(), self.name, &text);
+                self.partial.drain(..whole);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How many bytes at the start do not belong to a character that is cut off at the end.
+fn whole_characters(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let at = bytes.len() - back;
+        let needed = match bytes[at] {
+            0xf0..=0xf7 => 4,
+            0xe0..=0xef => 3,
+            0xc0..=0xdf => 2,
+            0x80..=0xbf => continue,
+            _ => 1,
+        };
+        return if needed > back { at } else { bytes.len() };
+    }
+    bytes.len()
+}
+
+/// A pipe whose ends child processes do not inherit: read, write.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds: [RawFd; 2] = [-1; 2];
+    // SAFETY: room for two descriptors; the result is checked and owned at once.
+    if unsafe { libc::pipe(fds.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: fresh descriptors, owned by nobody else.
+    let (read, write) = unsafe { (OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])) };
+    for end in [&read, &write] {
+        // SAFETY: an open descriptor.
+        if unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok((read, write))
+}
+
+/// Makes reads and writes of this end fail instead of wait.
+pub fn set_nonblocking(end: &OwnedFd) -> io::Result<()> {
+    // SAFETY: an open descriptor.
+    let status = unsafe { libc::fcntl(end.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Another descriptor for the same file, not inherited by child processes.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fails cleanly if `fd` is not open; the result is checked and owned at once.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: fresh descriptor, owned by nobody else.
+    if copy < 0 { Err(io::Error::last_os_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(copy) }) }
+}
+
+fn redirect(target: &OwnedFd, fd: RawFd) -> io::Result<()> {
+    // SAFETY: `target` is open; `fd` is 1 or 2 and inherited by child processes, as it should be.
+    if unsafe { libc::dup2(target.as_raw_fd(), fd) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_character_is_never_cut() {
+        for text in ["", "a", "é", "日本", "🎭", "a🎭"] {
+            let bytes = text.as_bytes();
+            assert_eq!(whole_characters(bytes), bytes.len(), "{text}");
+            for end in 0..bytes.len() {
+                let whole = whole_characters(&bytes[..end]);
+                assert!(std::str::from_utf8(&bytes[..whole]).is_ok(), "{text} cut at {end}");
+                assert!(end - whole <= 3);
+            }
+        }
+        assert_eq!(whole_characters(b"\xff\xff"), 2, "what is not UTF-8 is not waited for");
+    }
+}

@@ -1,0 +1,9 @@
+//! What the kernel asks of the operating system. Nothing here knows Python.
+
+pub mod bell;
+pub mod capture;
+pub mod panic;
+pub mod parent;
+pub mod paths;
+pub mod signals;
+pub mod usage;

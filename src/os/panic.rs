@@ -1,0 +1,39 @@
+//! A panic in an actor ends the process with a message.
+
+use std::cell::Cell;
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+
+thread_local! {
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Exit code of a kernel that ended itself because of a bug in it (`EX_SOFTWARE` of sysexits.h).
+pub const EXIT_CODE: i32 = 70;
+
+/// Marks the calling thread as one that serves sockets or queues: a panic on it is the end.
+pub fn mark_thread() {
+    SERVES.set(true);
+}
+
+/// From now on a panic on a [marked](mark_thread) thread writes a message to `terminal` and ends the
+/// process. An actor that panics is closed for good, and clients would wait for it for ever.
+pub fn install(terminal: Arc<File>) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !SERVES.get() {
+            return before(panic);
+        }
+        let thread = std::thread::current();
+        let message = format!(
+            "callboard: internal error on the thread {:?}: {panic}\ncallboard: the kernel ends, restart it. \
+             Please report this with what led to it.\n",
+            thread.name().unwrap_or("unnamed"),
+        );
+        // If the terminal is gone there is nobody left to tell.
+        drop((&*terminal).write_all(message.as_bytes()));
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(EXIT_CODE) }
+    }));
+}

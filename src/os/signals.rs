@@ -1,0 +1,104 @@
+//! Signals: SIGINT is for Python's main thread alone.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use crate::actors::lifecycle::Process;
+
+/// Blocks SIGINT for the calling thread and for those it starts from now on.
+///
+/// Every Rust thread does this, and every Python thread but the main one, so that a SIGINT sent to the
+/// process reaches the thread whose blocking system call it must cut short.
+pub fn block_sigint() -> io::Result<()> {
+    change_mask(libc::SIG_BLOCK).map(drop)
+}
+
+/// Blocks SIGINT and returns the mask that was in force, to wait with or to put back.
+pub fn hold_sigint() -> io::Result<libc::sigset_t> {
+    change_mask(libc::SIG_BLOCK)
+}
+
+/// Puts back a mask that [`hold_sigint`] returned.
+pub fn restore(mask: &libc::sigset_t) {
+    // SAFETY: a mask that the system has given out; SIG_SETMASK with a valid mask cannot fail.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, std::ptr::null_mut()) };
+}
+
+fn change_mask(how: libc::c_int) -> io::Result<libc::sigset_t> {
+    // SAFETY: both sets are initialised before they are read.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGINT);
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        match libc::pthread_sigmask(how, &raw const set, &raw mut before) {
+            0 => Ok(before),
+            code => Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+/// The process this kernel runs in.
+pub struct ThisProcess {
+    main: libc::pthread_t,
+    /// Removed when the process is ended: the connection file, if the kernel wrote it itself.
+    pub leftover: Option<PathBuf>,
+}
+
+impl ThisProcess {
+    /// To be made on the thread that Python will call its main one.
+    pub fn new() -> Self {
+        // SAFETY: always succeeds.
+        Self { main: unsafe { libc::pthread_self() }, leftover: None }
+    }
+}
+
+impl Default for ThisProcess {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Process for ThisProcess {
+    fn interrupt(&self) {
+        // SAFETY: plain system calls; `main` is a thread that lives as long as the process.
+        let status = unsafe {
+            if libc::getpgrp() == libc::getpid() {
+                // The children of a cell (`!sleep 100`) belong to it. Jupyter starts kernels as leaders
+                // of their process group; in a shell's group there may be others that are not ours.
+                libc::kill(0, libc::SIGINT)
+            } else {
+                // Not raise() or PyErr_SetInterrupt: those do not cut short a blocking system call.
+                libc::pthread_kill(self.main, libc::SIGINT)
+            }
+        };
+        if status != 0 {
+            tracing::error!(error = %io::Error::last_os_error(), "the interrupt could not be delivered");
+        }
+    }
+
+    fn exit_after(&self, deadline: Duration) {
+        let leftover = self.leftover.clone();
+        let watch = move || {
+            thread::sleep(deadline);
+            tracing::warn!(?deadline, "Python has not ended: the process ends now");
+            if let Some(path) = leftover {
+                remove(&path);
+            }
+            // SAFETY: ends the process at once; nothing of Python or of the actors runs any more.
+            unsafe { libc::_exit(0) }
+        };
+        if let Err(error) = thread::Builder::new().name("callboard-deadline".into()).spawn(watch) {
+            tracing::error!(%error, "nothing ends this process if Python does not");
+        }
+    }
+}
+
+/// Removes a file that may be gone already.
+pub fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(%error, path = %path.display(), "could not be removed");
+    }
+}

@@ -1,0 +1,149 @@
+//! The kernel's use of processor and memory, and the machine's, for `usage_request`.
+//!
+//! Read from `/proc` (proc(5)); where there is none, what is not known is zero.
+
+use std::collections::HashMap;
+use std::fs;
+use std::time::Instant;
+
+use crate::wire::content::{HostVirtualMemory, UsageReply, reply};
+
+/// Measures use; percentages are over the time since the last measurement.
+pub struct Usage {
+    last: Option<Sample>,
+}
+
+struct Sample {
+    at: Instant,
+    /// Processor time of each process, seconds.
+    processes: HashMap<u32, f64>,
+    /// The machine's busy and total processor time, clock ticks.
+    host: Option<(u64, u64)>,
+}
+
+impl Usage {
+    /// Nothing measured yet.
+    pub fn new() -> Self {
+        Self { last: None }
+    }
+
+    /// Measures now.
+    pub fn measure(&mut self) -> UsageReply {
+        let tree = process_tree(std::process::id());
+        let sample = Sample {
+            at: Instant::now(),
+            processes: tree.iter().filter_map(|pid| Some((*pid, cpu_seconds(*pid)?))).collect(),
+            host: host_ticks(),
+        };
+        let mut reply = UsageReply {
+            status: reply::Ok,
+            hostname: hostname(),
+            pid: std::process::id(),
+            kernel_cpu: 0.0,
+            kernel_memory: tree.iter().filter_map(|pid| memory_bytes(*pid)).sum(),
+            host_cpu_percent: None,
+            cpu_count: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+            host_virtual_memory: host_memory(),
+        };
+        if let Some(last) = &self.last {
+            let elapsed = sample.at.duration_since(last.at).as_secs_f64().max(1e-6);
+            let used = |(pid, now): (&u32, &f64)| last.processes.get(pid).map(|before| now - before);
+            reply.kernel_cpu = sample.processes.iter().filter_map(used).sum::<f64>() / elapsed * 100.0;
+            if let (Some(now), Some(before)) = (sample.host, last.host) {
+                reply.host_cpu_percent =
+                    percent(now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+            }
+        }
+        self.last = Some(sample);
+        reply
+    }
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// This process and all below it.
+fn process_tree(root: u32) -> Vec<u32> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
+            && let Some(parent) = stat_field(pid, 1)
+        {
+            children.entry(u32::try_from(parent).unwrap_or(0)).or_default().push(pid);
+        }
+    }
+    let mut tree = vec![root];
+    let mut at = 0;
+    while let Some(pid) = tree.get(at) {
+        tree.extend(children.remove(pid).unwrap_or_default());
+        at += 1;
+    }
+    tree
+}
+
+/// A numeric field of `/proc/PID/stat`, counted from the state that follows the name.
+fn stat_field(pid: u32, index: usize) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold anything, parentheses included.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(index)?.parse().ok()
+}
+
+#[allow(clippy::cast_precision_loss)] // ticks since boot are far below 2^52
+fn cpu_seconds(pid: u32) -> Option<f64> {
+    // SAFETY: asks for a constant of the system.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Some((stat_field(pid, 11)? + stat_field(pid, 12)?) as f64 / per_second as f64)
+}
+
+/// Proportional set size, bytes: shared pages count for each process in part.
+fn memory_bytes(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    kilobytes(&rollup, "Pss:")
+}
+
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|n| n * 1024)
+}
+
+fn host_ticks() -> Option<(u64, u64)> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let ticks: Vec<u64> = stat.lines().next()?.split_whitespace().skip(1).flat_map(str::parse).collect();
+    let total: u64 = ticks.iter().take(8).sum();
+    let idle = ticks.get(3)? + ticks.get(4)?;
+    Some((total.saturating_sub(idle), total))
+}
+
+fn host_memory() -> HostVirtualMemory {
+    let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let bytes = |key| kilobytes(&info, key).unwrap_or(0);
+    let (total, available) = (bytes("MemTotal:"), bytes("MemAvailable:"));
+    let used = total.saturating_sub(available);
+    HostVirtualMemory {
+        total,
+        available,
+        percent: percent(used, total).unwrap_or(0.0),
+        used,
+        free: bytes("MemFree:"),
+    }
+}
+
+/// `part` of `whole` in percent, with one decimal.
+#[allow(clippy::cast_precision_loss)] // a display value
+fn percent(part: u64, whole: u64) -> Option<f64> {
+    (whole > 0).then(|| (part as f64 / whole as f64 * 1000.0).round() / 10.0)
+}
+
+fn hostname() -> String {
+    let mut buffer = [0_u8; 256];
+    // SAFETY: the buffer is as long as said, and one byte is kept for the terminating zero.
+    let status = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len() - 1) };
+    if status != 0 {
+        return String::new();
+    }
+    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(0);
+    String::from_utf8_lossy(&buffer[..end]).into_owned()
+}

@@ -1,0 +1,161 @@
+//! CPython inside the `kernel` binary.
+
+use std::ffi::{CString, NulError, OsStr};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use thiserror::Error;
+
+use crate::boot::Booted;
+
+/// A kernel that was started before Python was.
+static BOOTED: Mutex<Option<Booted>> = Mutex::new(None);
+
+/// The kernel that was started before Python was, for the first who asks.
+pub(super) fn take_booted() -> Option<Booted> {
+    BOOTED.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Why Python does not run.
+#[derive(Debug, Error)]
+pub enum EmbedError {
+    /// No Python is named and none is found.
+    #[error("no Python found: name one with --python, activate a venv, or put python3 on PATH")]
+    NoPython,
+    /// The Python that is named is not there.
+    #[error("there is no Python at {0}: give the path of an interpreter, such as .venv/bin/python")]
+    NotThere(PathBuf),
+    /// A path that C cannot take.
+    #[error("the path of Python has a zero byte in it")]
+    Path(#[from] NulError),
+    /// CPython cannot start.
+    #[error("Python cannot start: {0}")]
+    Init(String),
+}
+
+/// The Python to run: the one that was named, the one in `VIRTUAL_ENV`, or the first on PATH.
+pub fn find_python(named: Option<&Path>) -> Result<PathBuf, EmbedError> {
+    if let Some(named) = named {
+        return if named.is_file() {
+            Ok(absolute(named))
+        } else {
+            Err(EmbedError::NotThere(named.to_owned()))
+        };
+    }
+    if let Some(venv) = std::env::var_os("VIRTUAL_ENV").filter(|venv| !venv.is_empty()) {
+        let python = Path::new(&venv).join("bin/python");
+        return if python.is_file() { Ok(python) } else { Err(EmbedError::NotThere(python)) };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join("python3"))
+        .find(|python| python.is_file())
+        .ok_or(EmbedError::NoPython)
+}
+
+/// Absolute, but with symbolic links as they are: a venv is found by the link that stands in it.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// The version of the CPython that this binary is linked with, as `sys.version` will say.
+pub fn linked_version() -> String {
+    // SAFETY: may be called before Python is initialised; returns a static string.
+    let version = unsafe { std::ffi::CStr::from_ptr(ffi::Py_GetVersion()) };
+    version.to_string_lossy().into_owned()
+}
+
+/// Starts CPython as `python` would, and runs the Python side of `booted` until it ends. Returns the exit
+/// code. To be called once, on the main thread.
+pub fn run(python: &Path, args: &[String], booted: Booted) -> Result<i32, EmbedError> {
+    *BOOTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(booted);
+    initialize(python)?;
+    let ended = Python::attach(|py| {
+        let ended = launch(py, args);
+        ended.unwrap_or_else(|error| exit_code(py, &error))
+    });
+    // SAFETY: this is the thread that initialised Python, and it is no longer attached by PyO3. Waits for
+    // threads that are not daemons and runs atexit handlers; the lifecycle's deadline bounds both.
+    unsafe {
+        ffi::PyGILState_Ensure();
+        ffi::Py_FinalizeEx();
+    }
+    Ok(ended)
+}
+
+fn launch(py: Python<'_>, args: &[String]) -> PyResult<i32> {
+    let sys = py.import("sys")?;
+    let core = pyo3::wrap_pymodule!(super::_core)(py);
+    sys.getattr("modules")?.set_item("callboard._core", core)?;
+    // Run from a source tree (`cargo run`), the Python side of the same tree comes first; installed, the
+    // one that is installed.
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
+    let path = sys.getattr("path")?;
+    let path = path.cast::<PyList>()?;
+    let in_tree = Path::new(source).join("callboard/__init__.py").is_file();
+    if in_tree {
+        path.insert(0, source)?;
+    }
+    let main = py.import("callboard.launch");
+    if in_tree {
+        path.del_item(0)?;
+    }
+    main?.call_method1("main", (args.to_vec(),))?.extract()
+}
+
+/// The exit code for an exception that ended Python, which is shown as Python itself would.
+fn exit_code(py: Python<'_>, error: &PyErr) -> i32 {
+    if error.is_instance_of::<pyo3::exceptions::PySystemExit>(py) {
+        let code = error.value(py).getattr("code").ok();
+        return match code {
+            Some(code) if code.is_none() => 0,
+            Some(code) => code.extract().unwrap_or_else(|_| {
+                // If the terminal is gone, the exit code still tells.
+                drop(writeln!(std::io::stderr(), "{code}"));
+                1
+            }),
+            None => 1,
+        };
+    }
+    error.print(py);
+    1
+}
+
+fn initialize(python: &Path) -> Result<(), EmbedError> {
+    let path = CString::new(OsStr::as_bytes(python.as_os_str()))?;
+    // SAFETY: the configuration is initialised before it is used and cleared on every way out; strings
+    // are copied by CPython.
+    unsafe {
+        let mut config: ffi::PyConfig = std::mem::zeroed();
+        ffi::PyConfig_InitPythonConfig(&raw mut config);
+        config.parse_argv = 0;
+        // Both name the venv's own link: site finds pyvenv.cfg beside it. VIRTUAL_ENV alone does not.
+        let fields = [&raw mut config.program_name, &raw mut config.executable];
+        let mut status = ffi::PyStatus_Ok();
+        for field in fields {
+            if ffi::PyStatus_Exception(status) == 0 {
+                status = ffi::PyConfig_SetBytesString(&raw mut config, field, path.as_ptr());
+            }
+        }
+        if ffi::PyStatus_Exception(status) == 0 {
+            status = ffi::Py_InitializeFromConfig(&raw const config);
+        }
+        ffi::PyConfig_Clear(&raw mut config);
+        if ffi::PyStatus_Exception(status) != 0 {
+            let told = if status.err_msg.is_null() {
+                "no reason given".into()
+            } else {
+                std::ffi::CStr::from_ptr(status.err_msg).to_string_lossy().into_owned()
+            };
+            return Err(EmbedError::Init(told));
+        }
+        // Python is initialised and this thread holds the GIL; PyO3 attaches and detaches from here on.
+        ffi::PyEval_SaveThread();
+    }
+    Ok(())
+}

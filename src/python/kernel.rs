@@ -1,0 +1,243 @@
+//! The kernel, as the Python package sees it.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PySystemExit;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+use super::inbox::Inbox;
+use super::parent::{self, Parent};
+use super::stream::{Stream, wait_for_room};
+use super::to_frames;
+use crate::actors::router::comm_event;
+use crate::actors::stdin::{Answer, Ask, Withdraw};
+use crate::boot::{Booted, boot};
+use crate::job;
+use crate::kernel;
+use crate::os::capture::Capture;
+use crate::os::signals;
+use crate::settings::Settings;
+use crate::wire::MessageType;
+use crate::wire::content::{InputRequest, StreamName};
+
+/// Content longer than this is encoded and signed with the GIL released.
+const LARGE: usize = 64 * 1024;
+
+/// How long closing waits for subscribers to take what was published.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A running kernel. It answers what needs no Python by itself; Python drains the inboxes.
+#[pyclass(frozen, module = "callboard._core")]
+pub struct Kernel {
+    inner: Arc<kernel::Kernel>,
+    capture: Mutex<Option<Arc<Capture>>>,
+    /// The connection file.
+    #[pyo3(get)]
+    connection_file: String,
+    /// The arguments that are for IPython's configuration.
+    #[pyo3(get)]
+    ipython_args: Vec<String>,
+    connection: Vec<u8>,
+    captures_fds: bool,
+    owns_connection_file: bool,
+}
+
+/// Reads the command line, binds the sockets and starts to answer. Raises `SystemExit` with a message
+/// that says what to do when that is not possible.
+#[pyfunction]
+pub fn start(py: Python<'_>, args: Vec<String>, python_version: &str) -> PyResult<Kernel> {
+    if let Some(booted) = super::embed::take_booted() {
+        return Ok(Kernel::new(booted));
+    }
+    let settings = Settings::parse_args("callboard", &args).map_err(|error| exit(&error))?;
+    let booted = py.detach(|| boot(settings, python_version)).map_err(|error| {
+        let message = format!("callboard: {error}");
+        PySystemExit::new_err(message)
+    })?;
+    Ok(Kernel::new(booted))
+}
+
+/// What clap has to say goes where it belongs (help to stdout, errors to stderr), then the process ends.
+fn exit(error: &clap::Error) -> PyErr {
+    match error.print() {
+        Ok(()) => PySystemExit::new_err(error.exit_code()),
+        Err(problem) => problem.into(),
+    }
+}
+
+/// Keeps SIGINT away from the calling thread: it is for Python's main thread alone.
+#[pyfunction]
+pub fn block_sigint() -> PyResult<()> {
+    Ok(signals::block_sigint()?)
+}
+
+impl Kernel {
+    pub(super) fn new(booted: Booted) -> Self {
+        let Booted { kernel, settings, connection, connection_file, owns_connection_file } = booted;
+        Self {
+            inner: Arc::new(kernel),
+            capture: Mutex::new(None),
+            connection_file: connection_file.to_string_lossy().into_owned(),
+            ipython_args: settings.ipython,
+            connection: serde_json::to_vec(&connection).unwrap_or_default(),
+            captures_fds: !settings.no_fd_capture,
+            owns_connection_file,
+        }
+    }
+
+    fn capture(&self) -> Option<Arc<Capture>> {
+        self.capture.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[pymethods]
+impl Kernel {
+    /// The id of the kernel's session.
+    #[getter]
+    fn session(&self) -> &str {
+        self.inner.publisher.session().id()
+    }
+
+    /// The content of the connection file, JSON.
+    #[getter]
+    fn connection(&self) -> &[u8] {
+        &self.connection
+    }
+
+    /// From now on what is written to file descriptors 1 and 2 is output of cells, unless the command
+    /// line says otherwise. To be called before the inboxes are asked for.
+    fn capture_fds(&self) -> PyResult<bool> {
+        if !self.captures_fds {
+            return Ok(false);
+        }
+        let capture = Capture::start(self.inner.publisher.clone())?;
+        *self.capture.lock().unwrap_or_else(PoisonError::into_inner) = Some(capture);
+        Ok(true)
+    }
+
+    /// The inbox of the main thread.
+    fn shell_inbox(&self) -> Inbox {
+        Inbox::new(self.inner.shell.clone(), self.capture())
+    }
+
+    /// The inbox of the control Caller's thread.
+    fn control_inbox(&self) -> Inbox {
+        Inbox::new(self.inner.control.clone(), self.capture())
+    }
+
+    /// The standard output of cells.
+    fn stdout(&self) -> Stream {
+        Stream::new(self.inner.clone(), StreamName::Stdout)
+    }
+
+    /// The standard error of cells.
+    fn stderr(&self) -> Stream {
+        Stream::new(self.inner.clone(), StreamName::Stderr)
+    }
+
+    /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the
+    /// request that the calling code runs for.
+    #[pyo3(signature = (msg_type, content, metadata=None, buffers=None, parent=None))]
+    fn publish(
+        &self,
+        py: Python<'_>,
+        msg_type: &str,
+        content: Vec<u8>,
+        metadata: Option<Vec<u8>>,
+        buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
+        parent: Option<&Parent>,
+    ) -> PyResult<()> {
+        let publisher = &self.inner.publisher;
+        let kind = MessageType::parse(msg_type);
+        let parent = self.parent_or_current(py, parent);
+        let buffers = to_frames(buffers, py)?;
+        if let Some(event) = comm_event(&kind, &content) {
+            self.inner.comm(event);
+        }
+        let metadata = metadata.unwrap_or_else(|| b"{}".to_vec());
+        if content.len() > LARGE {
+            py.detach(|| publisher.raw(&parent, &kind, metadata, content, buffers));
+        } else {
+            publisher.raw(&parent, &kind, metadata, content, buffers);
+        }
+        wait_for_room(py, publisher)
+    }
+
+    /// Asks the client for a line and waits for it, with the GIL released. `KeyboardInterrupt` ends the
+    /// wait.
+    #[pyo3(signature = (prompt, password=false, parent=None))]
+    fn input(
+        &self,
+        py: Python<'_>,
+        prompt: String,
+        password: bool,
+        parent: Option<&Parent>,
+    ) -> PyResult<String> {
+        let answer = Arc::new(Answer::new()?);
+        let parent = self.parent_or_current(py, parent);
+        self.inner.publisher.flush();
+        self.inner.ask(Ask { parent, content: InputRequest { prompt, password }, answer: answer.clone() });
+        // SIGINT is held back except inside the wait: one that came between the check for signals and
+        // the wait would be noticed only after the answer.
+        let mask = signals::hold_sigint()?;
+        let answered = loop {
+            if let Err(interrupted) = py.check_signals() {
+                break Err(interrupted);
+            }
+            if let Some(value) = answer.take() {
+                break Ok(value);
+            }
+            match py.detach(|| answer.bell().wait(Some(&mask))) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error.into()),
+                _ => {}
+            }
+        };
+        signals::restore(&mask);
+        if answered.is_err() {
+            self.inner.withdraw(Withdraw(answer));
+        }
+        answered
+    }
+
+    /// The thread of the control Caller drains no more.
+    fn control_ended(&self) {
+        self.inner.control_ended();
+    }
+
+    /// Gives the file descriptors back, lets what was published go out, stops the actors and closes the
+    /// sockets.
+    fn close(&self, py: Python<'_>) {
+        let capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner).take();
+        py.detach(|| {
+            self.inner.shell_ended();
+            if let Some(capture) = capture {
+                capture.stop();
+            }
+            self.inner.close(PATIENCE);
+            if self.owns_connection_file {
+                signals::remove(self.connection_file.as_ref());
+            }
+        });
+    }
+
+    #[pyo3(signature = (*_args))]
+    fn __exit__(&self, py: Python<'_>, _args: &Bound<'_, PyTuple>) {
+        self.close(py);
+    }
+
+    fn __enter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+}
+
+impl Kernel {
+    fn parent_or_current(&self, py: Python<'_>, parent: Option<&Parent>) -> Arc<job::Parent> {
+        match parent {
+            Some(parent) => parent.inner.clone(),
+            None => parent::current(py).unwrap_or_else(|| self.inner.publisher.foreground()),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The only place that knows `pyo3`: what the Python package `callboard` sees of the kernel, as the
+//! extension module `callboard._core`.
+//!
+//! Python threads call in; nothing here is ever called by a thread that serves a socket, a queue or a
+//! timer. Small things are done with the GIL held, because taking it back can cost a switch interval (5 ms)
+//! while another thread computes; whatever is large or may wait is done with the GIL released.
+
+mod buffer;
+pub mod embed;
+mod inbox;
+mod kernel;
+mod parent;
+mod request;
+mod stream;
+
+use pyo3::prelude::*;
+
+/// The extension module.
+#[pymodule]
+pub mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::buffer::Buffer;
+    #[pymodule_export]
+    use super::inbox::Inbox;
+    #[pymodule_export]
+    use super::kernel::{Kernel, block_sigint, start};
+    #[pymodule_export]
+    use super::parent::Parent;
+    #[pymodule_export]
+    use super::request::Request;
+    #[pymodule_export]
+    use super::stream::{Stream, after_fork_in_child};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("current_parent", super::parent::variable(module.py())?)
+    }
+}
+
+/// Turns Python buffers into frames, copying each once: ZMQ frees them on a thread that may not take the
+/// GIL, so Python's own memory cannot be lent to it.
+fn to_frames(
+    buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
+    py: Python<'_>,
+) -> PyResult<Vec<zmq::Message>> {
+    buffers.unwrap_or_default().iter().map(|buffer| Ok(zmq::Message::from(buffer.to_vec(py)?))).collect()
+}

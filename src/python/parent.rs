@@ -1,0 +1,125 @@
+//! The request that code runs for, kept in a ContextVar, so that output finds its cell from tasks,
+//! callbacks and threads.
+
+use std::ptr;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict};
+use pyo3::{ffi, intern};
+
+use crate::job;
+use crate::request;
+
+/// A request as the code that runs for it sees it: small, so that a background task which outlives its
+/// cell keeps no content or buffers alive.
+#[pyclass(frozen, module = "callboard._core")]
+pub struct Parent {
+    pub(super) inner: Arc<job::Parent>,
+    metadata: Vec<u8>,
+    /// The content of an `execute_request`; `{}` for others.
+    content: Vec<u8>,
+    /// Whether the client answers prompts.
+    #[pyo3(get)]
+    allow_stdin: bool,
+    /// The message as a dict, once somebody has asked for it.
+    message: PyOnceLock<Py<PyDict>>,
+}
+
+impl Parent {
+    pub(super) fn of(request: &request::Request) -> Self {
+        let execute = request.execute.as_ref();
+        Self {
+            inner: request.job.parent.clone(),
+            metadata: request.job.metadata.to_vec(),
+            content: execute.map_or_else(|| b"{}".to_vec(), |_| request.job.content.to_vec()),
+            allow_stdin: execute.is_some_and(|execute| execute.allow_stdin),
+            message: PyOnceLock::new(),
+        }
+    }
+}
+
+#[pymethods]
+impl Parent {
+    /// A parent made of a message's header and metadata (JSON), for `set_parent`. It reaches the same
+    /// client as `like`, if given.
+    #[new]
+    #[pyo3(signature = (header, metadata, like=None))]
+    fn new(header: &[u8], metadata: &[u8], like: Option<&Self>) -> PyResult<Self> {
+        let read: crate::wire::Header = serde_json::from_slice(header)
+            .map_err(|problem| pyo3::exceptions::PyValueError::new_err(format!("not a header: {problem}")))?;
+        Ok(Self {
+            inner: Arc::new(job::Parent {
+                raw_header: header.to_vec(),
+                msg_id: read.msg_id,
+                idents: like.map(|like| like.inner.idents.clone()).unwrap_or_default(),
+            }),
+            metadata: metadata.to_vec(),
+            content: b"{}".to_vec(),
+            allow_stdin: like.is_some_and(|like| like.allow_stdin),
+            message: PyOnceLock::new(),
+        })
+    }
+
+    /// The id of the request.
+    #[getter]
+    fn msg_id(&self) -> &str {
+        &self.inner.msg_id
+    }
+
+    /// The request as a message dict: header, metadata, content (of an `execute_request`), `msg_id` and
+    /// `msg_type`. The same dict every time.
+    #[getter]
+    fn message<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyDict>> {
+        let made = self.message.get_or_try_init(py, || -> PyResult<_> {
+            let loads = py.import(intern!(py, "json"))?.getattr(intern!(py, "loads"))?;
+            let load = |raw: &[u8]| loads.call1((PyBytes::new(py, raw),));
+            let message = PyDict::new(py);
+            let header = load(&self.inner.raw_header)?;
+            for key in ["msg_id", "msg_type"] {
+                message.set_item(key, header.call_method1("get", (key,))?)?;
+            }
+            message.set_item("header", header)?;
+            message.set_item("parent_header", PyDict::new(py))?;
+            message.set_item("metadata", load(&self.metadata)?)?;
+            message.set_item("content", load(&self.content)?)?;
+            message.set_item("buffers", pyo3::types::PyList::empty(py))?;
+            Ok(message.unbind())
+        })?;
+        Ok(made.bind(py))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Parent {}>", self.inner.msg_id)
+    }
+}
+
+static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+
+/// The ContextVar that holds the current [`Parent`].
+pub(super) fn variable(py: Python<'_>) -> PyResult<Py<PyAny>> {
+    let variable = VARIABLE.get_or_try_init(py, || {
+        // SAFETY: a valid name, no default; returns a new reference or null with an exception set.
+        unsafe {
+            let variable = ffi::PyContextVar_New(c"callboard_parent".as_ptr(), ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, variable).map(Bound::unbind)
+        }
+    })?;
+    Ok(variable.clone_ref(py))
+}
+
+/// The request that the calling code runs for, if its context knows one.
+pub(super) fn current(py: Python<'_>) -> Option<Arc<job::Parent>> {
+    let variable = VARIABLE.get(py)?;
+    let mut value = ptr::null_mut();
+    // SAFETY: `variable` is a ContextVar; `value` receives a new reference or null.
+    let found = unsafe {
+        if ffi::PyContextVar_Get(variable.as_ptr(), ptr::null_mut(), &raw mut value) < 0 {
+            drop(PyErr::take(py));
+            return None;
+        }
+        Bound::from_owned_ptr_or_opt(py, value)?
+    };
+    found.cast::<Parent>().ok().map(|parent| parent.get().inner.clone())
+}

@@ -1,0 +1,163 @@
+//! A request, as the Python thread that works on it sees it.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::buffer::Buffer;
+use super::parent::Parent;
+use super::to_frames;
+use crate::os::capture::Capture;
+use crate::request::{self, Outcome};
+
+/// A request that this thread is to answer. Begin it, answer it, finish it; one that is dropped
+/// unfinished is answered with an error.
+#[pyclass(frozen, module = "callboard._core")]
+pub struct Request {
+    inner: Arc<request::Request>,
+    capture: Option<Arc<Capture>>,
+}
+
+impl Request {
+    pub(super) fn new(inner: Arc<request::Request>, capture: Option<Arc<Capture>>) -> Self {
+        Self { inner, capture }
+    }
+}
+
+#[pymethods]
+impl Request {
+    /// The message type.
+    #[getter]
+    fn msg_type(&self) -> &str {
+        self.inner.job.kind.as_str()
+    }
+
+    /// The id of the request.
+    #[getter]
+    fn msg_id(&self) -> &str {
+        &self.inner.job.parent.msg_id
+    }
+
+    /// The channel it came in on: `shell` or `control`.
+    #[getter]
+    fn channel(&self) -> &'static str {
+        self.inner.job.channel.as_str()
+    }
+
+    /// What the code that runs for it is given as its parent.
+    fn parent(&self) -> Parent {
+        Parent::of(&self.inner)
+    }
+
+    /// The header, JSON.
+    #[getter]
+    fn header<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.job.parent.raw_header)
+    }
+
+    /// The parent header, JSON.
+    #[getter]
+    fn parent_header<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.job.parent_header)
+    }
+
+    /// The metadata, JSON.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.job.metadata)
+    }
+
+    /// The content, JSON.
+    #[getter]
+    fn content<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.inner.job.content)
+    }
+
+    /// The binary buffers, as objects that lend their memory.
+    #[getter]
+    fn buffers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let buffers = (0..self.inner.job.buffers.len()).map(|index| Buffer::new(self.inner.clone(), index));
+        PyList::new(py, buffers.map(|buffer| Py::new(py, buffer)).collect::<PyResult<Vec<_>>>()?)
+    }
+
+    /// The code of an `execute_request`.
+    #[getter]
+    fn code(&self) -> Option<&str> {
+        self.inner.execute.as_ref().map(|execute| execute.code.as_str())
+    }
+
+    /// Whether an `execute_request` is to leave no trace.
+    #[getter]
+    fn silent(&self) -> bool {
+        self.inner.execute.as_ref().is_some_and(|execute| execute.silent)
+    }
+
+    /// Whether an `execute_request` goes into the history.
+    #[getter]
+    fn store_history(&self) -> bool {
+        self.inner.execute.as_ref().is_some_and(crate::wire::content::ExecuteRequest::stores_history)
+    }
+
+    /// The expressions that an `execute_request` wants evaluated: name to code.
+    #[getter]
+    fn user_expressions(&self) -> std::collections::BTreeMap<String, String> {
+        self.inner.execute.as_ref().map(|execute| execute.user_expressions.clone()).unwrap_or_default()
+    }
+
+    /// Starts it: busy is published. False if it was aborted meanwhile and must not run.
+    fn begin(&self) -> bool {
+        self.inner.begin()
+    }
+
+    /// Publishes the code that is about to run.
+    fn publish_input(&self, execution_count: u64) {
+        self.inner.publish_input(execution_count);
+    }
+
+    /// Sends the reply; content is JSON.
+    #[pyo3(signature = (content, metadata=None, buffers=None))]
+    fn reply(
+        &self,
+        py: Python<'_>,
+        content: Vec<u8>,
+        metadata: Option<Vec<u8>>,
+        buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
+    ) -> PyResult<()> {
+        let buffers = to_frames(buffers, py)?;
+        // What C code has printed comes before the reply, as everything else has.
+        self.drain();
+        self.inner.reply(content, metadata, buffers);
+        Ok(())
+    }
+
+    /// Sends an error reply.
+    #[pyo3(signature = (ename, evalue, traceback=None))]
+    fn reply_error(&self, ename: &str, evalue: &str, traceback: Option<Vec<String>>) {
+        self.drain();
+        self.inner.reply_error(ename, evalue, traceback.unwrap_or_default());
+    }
+
+    /// Ends it: idle is published. `ok` false aborts the cells that are queued behind it, if it asked
+    /// for that.
+    fn finish(&self, ok: bool) {
+        self.drain();
+        self.inner.finish(if ok { Outcome::Ok } else { Outcome::Error });
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Request {} {}>", self.inner.job.kind, self.inner.job.parent.msg_id)
+    }
+}
+
+impl Request {
+    /// Publishes what C code and child processes have written for the cell. Reads a pipe that is usually
+    /// empty: no reason to release the GIL.
+    fn drain(&self) {
+        if let Some(capture) = &self.capture
+            && self.inner.execute.is_some()
+        {
+            capture.drain();
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! stdout and stderr of the code that runs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use super::parent;
+use crate::kernel;
+use crate::publisher::Publisher;
+use crate::wire::content::StreamName;
+
+/// Text longer than this is taken over with the GIL released.
+const LARGE: usize = 64 * 1024;
+
+/// This process is a child that Python code has forked. It has none of the kernel's threads: what it
+/// prints goes to its file descriptor, and from there into the cell.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// To be called in a forked child.
+#[pyfunction]
+pub fn after_fork_in_child() {
+    FORKED.store(true, Ordering::Relaxed);
+}
+
+/// One of the two streams. Text goes to the cell that the calling code runs for.
+#[pyclass(frozen, module = "callboard._core")]
+pub struct Stream {
+    kernel: Arc<kernel::Kernel>,
+    name: StreamName,
+    fd: i32,
+}
+
+impl Stream {
+    pub(super) fn new(kernel: Arc<kernel::Kernel>, name: StreamName) -> Self {
+        let fd = match name {
+            StreamName::Stdout => 1,
+            StreamName::Stderr => 2,
+        };
+        Self { kernel, name, fd }
+    }
+}
+
+#[pymethods]
+impl Stream {
+    /// Writes text; returns how many characters. Waits, with the GIL released, while clients are far
+    /// behind.
+    fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
+        let publisher = &self.kernel.publisher;
+        // Borrowed where the text is valid Unicode; lone surrogates become visible escapes.
+        let escaped;
+        let chars = if let Ok(chars) = text.to_str() {
+            chars
+        } else {
+            let bytes = text.call_method1("encode", ("utf-8", "backslashreplace"))?;
+            escaped = String::from_utf8_lossy(bytes.extract::<&[u8]>()?).into_owned();
+            &escaped
+        };
+        if FORKED.load(Ordering::Relaxed) {
+            write_all(self.fd, chars.as_bytes());
+        } else {
+            let parent = parent::current(py).unwrap_or_else(|| publisher.foreground());
+            if chars.len() > LARGE {
+                py.detach(|| publisher.text(&parent, self.name, chars));
+            } else {
+                publisher.text(&parent, self.name, chars);
+            }
+            wait_for_room(py, publisher)?;
+        }
+        text.len()
+    }
+
+    /// Lets text that waits to be joined with more go out now.
+    fn flush(&self) {
+        if !FORKED.load(Ordering::Relaxed) {
+            self.kernel.publisher.flush();
+        }
+    }
+}
+
+/// Waits while clients are far behind. An interrupt ends the wait.
+pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher) -> PyResult<()> {
+    while publisher.is_congested() {
+        py.detach(|| publisher.wait_for_room(Duration::from_millis(100)));
+        py.check_signals()?;
+    }
+    Ok(())
+}
+
+fn write_all(fd: i32, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the memory is valid for as long as said; a closed descriptor is an error, not harm.
+        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(written) {
+            Ok(count) if count > 0 => bytes = &bytes[count..],
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! A request that a Python thread works on: everything it may say about it, in the order that the
+//! protocol wants.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use actix::prelude::{Message, Recipient};
+use chrono::{DateTime, SecondsFormat, Utc};
+use tracing::debug;
+
+use crate::job::{Job, Reply};
+use crate::publisher::Publisher;
+use crate::wire::content::{AbortedReply, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply};
+use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing};
+
+/// A job with the right to answer it.
+///
+/// Its life: queued, then *either* begun (busy is published), answered and finished (idle is published),
+/// *or* aborted. Which of the two is decided once, atomically, so a cell that starts at the moment its
+/// queue is aborted is never both. One that is dropped unfinished is answered with an error: no client
+/// waits for ever because a thread died.
+pub struct Request {
+    /// What was asked.
+    pub job: Job,
+    /// The content of an `execute_request`, read.
+    pub execute: Option<ExecuteRequest>,
+    publisher: Publisher,
+    lane: Option<Arc<Lane>>,
+    state: AtomicU8,
+    replied: AtomicBool,
+    started: OnceLock<DateTime<Utc>>,
+}
+
+const QUEUED: u8 = 0;
+const BEGUN: u8 = 1;
+const FINISHED: u8 = 2;
+const ABORTED: u8 = 3;
+
+/// What a subshell's queue and the thread that runs its cells share.
+pub struct Lane {
+    /// A cell has failed: no cell that was queued behind it may begin.
+    aborting: AtomicBool,
+    /// Whether this is the main shell.
+    main: bool,
+    done: Recipient<Done>,
+}
+
+/// A cell has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Done {
+    /// The id of its request.
+    pub msg_id: String,
+    /// It failed, and the cells queued behind it are not to run.
+    pub abort: bool,
+}
+
+impl Lane {
+    /// A lane whose ended cells are reported to `done`.
+    pub fn new(main: bool, done: Recipient<Done>) -> Self {
+        Self { aborting: AtomicBool::new(false), main, done }
+    }
+
+    /// Cells may begin again.
+    pub fn resume(&self) {
+        self.aborting.store(false, Ordering::Release);
+    }
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what was asked.
+    Ok,
+    /// It failed.
+    Error,
+}
+
+impl Request {
+    /// A queued request.
+    pub fn new(job: Job, publisher: Publisher) -> Self {
+        Self::queued(job, None, publisher, None)
+    }
+
+    /// A queued `execute_request`; of the subshell that the lane belongs to, if it has a queue.
+    pub fn execute(job: Job, content: ExecuteRequest, publisher: Publisher, lane: Option<Arc<Lane>>) -> Self {
+        Self::queued(job, Some(content), publisher, lane)
+    }
+
+    fn queued(
+        job: Job,
+        execute: Option<ExecuteRequest>,
+        publisher: Publisher,
+        lane: Option<Arc<Lane>>,
+    ) -> Self {
+        Self {
+            job,
+            execute,
+            publisher,
+            lane,
+            state: AtomicU8::new(QUEUED),
+            replied: AtomicBool::new(false),
+            started: OnceLock::new(),
+        }
+    }
+
+    /// Where the request publishes.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Starts the request: publishes busy. False if it may not run; then its queue answers it.
+    pub fn begin(&self) -> bool {
+        !self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire)) && self.begin_anyway()
+    }
+
+    fn begin_anyway(&self) -> bool {
+        if !self.move_on(QUEUED, BEGUN) {
+            return false;
+        }
+        // A OnceLock that is set already keeps its value; a request begins only once.
+        self.started.get_or_init(Utc::now);
+        if self.lane.as_ref().is_some_and(|lane| lane.main) {
+            self.publisher.set_foreground(&self.job.parent);
+        }
+        self.publisher.status(&self.job.parent, ExecutionState::Busy);
+        true
+    }
+
+    /// Publishes the code that is about to run.
+    pub fn publish_input(&self, execution_count: u64) {
+        if let Some(execute) = &self.execute {
+            let input = ExecuteInput { code: execute.code.clone(), execution_count };
+            self.publisher.content(&self.job.parent, &input);
+        }
+    }
+
+    /// Sends the reply. Only the first one counts.
+    pub fn reply(&self, content: Vec<u8>, metadata: Option<Vec<u8>>, buffers: Vec<zmq::Message>) {
+        let Some(kind) = self.job.kind.reply() else {
+            return;
+        };
+        if self.replied.swap(true, Ordering::AcqRel) {
+            debug!(msg_id = self.job.parent.msg_id, "a second reply to the same request is dropped");
+            return;
+        }
+        let metadata = metadata.unwrap_or_else(|| self.metadata());
+        let frames = self.publisher.session().encode(Outgoing {
+            idents: &self.job.parent.idents,
+            kind: &kind,
+            parent: &self.job.parent.raw_header,
+            metadata,
+            content,
+            buffers,
+        });
+        self.job.reply_to.do_send(Reply(frames));
+    }
+
+    /// When the work started, for clients that show how long a cell took.
+    fn metadata(&self) -> Vec<u8> {
+        match self.started.get() {
+            Some(started) if self.job.kind == MessageType::ExecuteRequest => {
+                let started = started.to_rfc3339_opts(SecondsFormat::Micros, true);
+                format!(r#"{{"started":"{started}"}}"#).into_bytes()
+            }
+            _ => EMPTY_OBJECT.to_vec(),
+        }
+    }
+
+    /// Sends an error reply.
+    pub fn reply_error(&self, ename: &str, evalue: &str, traceback: Vec<String>) {
+        self.reply(
+            to_json(&ErrorReply {
+                status: reply::Error,
+                ename: ename.to_owned(),
+                evalue: evalue.to_owned(),
+                traceback,
+            }),
+            None,
+            Vec::new(),
+        );
+    }
+
+    /// Ends the request: publishes idle, after everything that was published for it.
+    pub fn finish(&self, outcome: Outcome) {
+        if !self.move_on(BEGUN, FINISHED) {
+            return;
+        }
+        let abort = outcome == Outcome::Error
+            && self.execute.as_ref().is_some_and(|execute| execute.stop_on_error && !execute.silent);
+        if let Some(lane) = &self.lane
+            && abort
+        {
+            // Before anything else: the thread may begin the next cell as soon as this returns.
+            lane.aborting.store(true, Ordering::Release);
+        }
+        self.publisher.status(&self.job.parent, ExecutionState::Idle);
+        if let Some(lane) = &self.lane {
+            lane.done.do_send(Done { msg_id: self.job.parent.msg_id.clone(), abort });
+        }
+    }
+
+    /// Answers a queued request with `aborted`. False if it has begun.
+    pub fn abort(&self) -> bool {
+        if !self.move_on(QUEUED, ABORTED) {
+            return false;
+        }
+        self.publisher.status(&self.job.parent, ExecutionState::Busy);
+        self.reply(to_json(&AbortedReply::default()), None, Vec::new());
+        self.publisher.status(&self.job.parent, ExecutionState::Idle);
+        true
+    }
+
+    /// Answers a request that cannot be worked on: busy, an error reply, idle.
+    pub fn refuse(&self, ename: &str, evalue: &str) {
+        if self.begin_anyway() {
+            self.reply_error(ename, evalue, Vec::new());
+            self.finish(Outcome::Error);
+        }
+    }
+
+    /// Answers a request that needs no Python: busy, the reply, idle.
+    pub fn answer(&self, content: &impl serde::Serialize) {
+        if self.begin() {
+            self.reply(to_json(content), None, Vec::new());
+            self.finish(Outcome::Ok);
+        }
+    }
+
+    fn move_on(&self, from: u8, to: u8) -> bool {
+        self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        const LOST: &str = "the thread that was to answer this request has ended";
+        match *self.state.get_mut() {
+            QUEUED => self.refuse("CallerStopped", LOST),
+            BEGUN => {
+                self.reply_error("CallerStopped", LOST, Vec::new());
+                self.finish(Outcome::Error);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn to_json(content: &impl serde::Serialize) -> Vec<u8> {
+    // The protocol's types hold strings, numbers and raw JSON: they always serialize.
+    serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec())
+}

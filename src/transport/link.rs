@@ -1,0 +1,57 @@
+//! A transport with the messages that wait to be sent on it.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use tracing::{debug, error};
+
+use super::{Sent, Transport, TransportError};
+use crate::wire::Frames;
+
+/// One socket, both directions, driven by one task.
+///
+/// The descriptor of a ZMQ socket is edge-triggered and a send can swallow the edge of a receive, so
+/// both directions must be driven together: send what can be sent, then receive until there is nothing.
+pub struct Link<T> {
+    transport: T,
+    outbox: VecDeque<Frames>,
+}
+
+impl<T: Transport> Link<T> {
+    /// A link over an open transport.
+    pub fn new(transport: T) -> Self {
+        Self { transport, outbox: VecDeque::new() }
+    }
+
+    /// Puts a message at the end of the outbox; [`Link::poll`] sends it.
+    pub fn push(&mut self, frames: Frames) {
+        self.outbox.push_back(frames);
+    }
+
+    /// How many messages wait for room on the socket.
+    pub fn waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Sends what there is room for. True if nothing is left waiting.
+    pub fn flush(&mut self) -> bool {
+        while let Some(frames) = self.outbox.front_mut() {
+            match self.transport.try_send(frames) {
+                Ok(Sent::Whole) => {}
+                Ok(Sent::Later) => return false,
+                Err(TransportError::Unroutable) => {
+                    debug!("a reply was dropped: the client it was for has gone");
+                }
+                Err(problem) => error!(%problem, "a message could not be sent and is lost"),
+            }
+            self.outbox.pop_front();
+        }
+        true
+    }
+
+    /// Sends what there is room for, then takes the next message that came in.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>> {
+        self.flush();
+        self.transport.poll_recv(cx)
+    }
+}

@@ -1,0 +1,58 @@
+//! What a socket actor needs of a socket: receive whole messages, try to send one.
+//!
+//! Two implementations: [`zmq`] over real sockets, [`fake`] in memory, so that integration tests drive
+//! the whole system of actors without a network.
+
+pub mod fake;
+mod link;
+pub mod zmq;
+
+use std::task::{Context, Poll};
+
+use thiserror::Error;
+
+use crate::wire::Frames;
+
+pub use link::Link;
+
+/// An open socket, on the thread that serves it.
+pub trait Transport: Unpin + 'static {
+    /// Takes the next whole message. When pending, the task is woken for anything that happens on the
+    /// socket, room to send included: so call this last before returning `Pending`.
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>>;
+
+    /// Sends a message if there is room for it now. What is not sent yet stays in `frames`.
+    fn try_send(&mut self, frames: &mut Frames) -> Result<Sent, TransportError>;
+}
+
+/// A socket that is bound, but not yet on the thread that will serve it.
+pub trait Endpoint: Send + 'static {
+    /// What it becomes there.
+    type Transport: Transport;
+
+    /// Opens it on the current thread's event loop.
+    fn open(self) -> Result<Self::Transport, TransportError>;
+}
+
+/// What became of a message given to [`Transport::try_send`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It is on its way.
+    Whole,
+    /// There is no room: try again when woken.
+    Later,
+}
+
+/// What goes wrong on a socket.
+#[derive(Debug, Error)]
+pub enum TransportError {
+    /// The peer that a message is for has gone. The message is lost, the socket goes on.
+    #[error("the client it was for has gone")]
+    Unroutable,
+    /// The socket is closed.
+    #[error("the socket is closed")]
+    Closed,
+    /// Anything else.
+    #[error("{0}")]
+    Failed(String),
+}

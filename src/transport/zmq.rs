@@ -1,0 +1,163 @@
+//! Real sockets: libzmq through tmq.
+//!
+//! The only file that knows tmq. tmq has no builder for XPUB, so every socket is made with the `zmq`
+//! crate and handed to tmq's `Pair` through its doc-hidden trait `FromZmqSocket`: `Pair` only says that
+//! both directions are wanted. tmq receives and watches the descriptor. Sending goes to the socket
+//! itself, because tmq's sink copies every frame, and large output and buffers would be copied once more.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use thiserror::Error;
+use tmq::pair::Pair;
+use tmq::{AsZmqSocket, FromZmqSocket};
+use tracing::warn;
+
+use super::{Endpoint, Sent, Transport, TransportError};
+use crate::wire::Frames;
+
+/// Frames up to this many bytes are copied when sent, larger ones are moved.
+const COPY_LIMIT: usize = 16 * 1024;
+
+/// How long closing a socket waits for messages that are still on their way, milliseconds.
+const LINGER_MS: i32 = 1000;
+
+/// How many messages may wait for one subscriber of iopub before the kernel holds back.
+const IOPUB_HIGH_WATER_MARK: i32 = 10_000;
+
+/// What a socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Requests in, replies out, each to the client it is for: shell, control, stdin, heartbeat.
+    Router,
+    /// The same messages to all subscribers: iopub.
+    Publisher,
+}
+
+/// A socket that could not be bound.
+#[derive(Debug, Error)]
+#[error("cannot bind {address}: {reason}. {hint}")]
+pub struct BindError {
+    address: String,
+    reason: zmq::Error,
+    hint: &'static str,
+}
+
+/// A bound socket, ready to move to the thread that serves it.
+pub struct Bound {
+    socket: zmq::Socket,
+    /// Where it is bound, with the real port where port 0 was asked for.
+    pub address: String,
+}
+
+/// Binds a socket. Port 0 (tcp) lets the system choose.
+pub fn bind(context: &zmq::Context, role: Role, address: &str) -> Result<Bound, BindError> {
+    let bound = || -> zmq::Result<Bound> {
+        let mut socket = context.socket(match role {
+            Role::Router => zmq::ROUTER,
+            Role::Publisher => zmq::XPUB,
+        })?;
+        socket.set_linger(LINGER_MS)?;
+        if address.contains('[') {
+            socket.set_ipv6(true)?;
+        }
+        match role {
+            Role::Router => {
+                // A client that comes back under its old identity takes it over; a reply to one that
+                // has gone is an error to log instead of a silent loss; and a client that does not
+                // read its replies never holds up the others.
+                socket.set_router_handover(true)?;
+                socket.set_router_mandatory(true)?;
+                socket.set_sndhwm(0)?;
+            }
+            Role::Publisher => {
+                // Tell of every new subscriber, not only of the first one of a topic, and refuse to
+                // send, rather than drop, when one of them is full.
+                socket.set_xpub_verbose(true)?;
+                set_xpub_nodrop(&mut socket)?;
+                socket.set_sndhwm(IOPUB_HIGH_WATER_MARK)?;
+            }
+        }
+        socket.bind(address)?;
+        let address = socket.get_last_endpoint()?.unwrap_or_else(|_| address.to_owned());
+        Ok(Bound { socket, address })
+    };
+    bound().map_err(|reason| BindError {
+        address: address.to_owned(),
+        reason,
+        hint: match reason {
+            zmq::Error::EADDRINUSE => {
+                "Another process uses this port: end it, or let callboard choose (port 0)"
+            }
+            zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
+                "This machine has no such address: check `ip` in the connection file"
+            }
+            zmq::Error::EACCES => "Ports below 1024 need special rights: choose a higher one",
+            zmq::Error::EPROTONOSUPPORT => "`transport` must be tcp or ipc",
+            _ => "Check the connection file",
+        },
+    })
+}
+
+fn set_xpub_nodrop(socket: &mut zmq::Socket) -> zmq::Result<()> {
+    let on: libc::c_int = 1;
+    let option = zmq_sys::ZMQ_XPUB_NODROP.cast_signed();
+    // SAFETY: the socket is open, and the option takes an int that outlives the call.
+    let status = unsafe {
+        zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), option, (&raw const on).cast(), size_of_val(&on))
+    };
+    // SAFETY: reads the calling thread's error number.
+    if status == 0 { Ok(()) } else { Err(zmq::Error::from_raw(unsafe { zmq_sys::zmq_errno() })) }
+}
+
+impl Endpoint for Bound {
+    type Transport = Socket;
+
+    fn open(self) -> Result<Socket, TransportError> {
+        let pair = Pair::from_zmq_socket(self.socket).map_err(|e| TransportError::Failed(e.to_string()))?;
+        Ok(Socket { pair })
+    }
+}
+
+/// A real socket on the thread that serves it.
+pub struct Socket {
+    pair: Pair,
+}
+
+impl Transport for Socket {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>> {
+        Pin::new(&mut self.pair).poll_next(cx).map(|next| match next {
+            Some(received) => received.map_err(|e| TransportError::Failed(e.to_string())),
+            None => Err(TransportError::Closed),
+        })
+    }
+
+    fn try_send(&mut self, frames: &mut Frames) -> Result<Sent, TransportError> {
+        let socket = self.pair.get_socket();
+        while let Some(frame) = frames.pop_front() {
+            let flags = if frames.is_empty() { zmq::DONTWAIT } else { zmq::DONTWAIT | zmq::SNDMORE };
+            let moved = frame.len() > COPY_LIMIT;
+            let (sent, kept) = if moved {
+                (socket.send(frame, flags), None)
+            } else {
+                (socket.send(&*frame, flags), Some(frame))
+            };
+            match (sent, kept) {
+                (Ok(()), _) => {}
+                (Err(zmq::Error::EAGAIN), Some(frame)) => {
+                    frames.push_front(frame);
+                    return Ok(Sent::Later);
+                }
+                (Err(zmq::Error::EHOSTUNREACH), _) => return Err(TransportError::Unroutable),
+                (Err(zmq::Error::ETERM | zmq::Error::ENOTSOCK), _) => return Err(TransportError::Closed),
+                (Err(error), kept) => {
+                    // libzmq refuses only at the first frame, which is small and kept.
+                    warn!(%error, kept = kept.is_some(), "sending stopped in the middle of a message");
+                    return Err(TransportError::Failed(error.to_string()));
+                }
+            }
+        }
+        Ok(Sent::Whole)
+    }
+}

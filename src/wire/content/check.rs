@@ -1,0 +1,206 @@
+//! Whether the content of a message is what its type says.
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+
+use super::{
+    CommClose, CommInfoRequest, CommMsg, CommOpen, CompleteRequest, ConnectRequest, CreateSubshellRequest,
+    DeleteSubshellRequest, ExecuteRequest, HistoryRequest, InputReply, InspectRequest, InterruptRequest,
+    IsCompleteRequest, KernelInfoRequest, ListSubshellRequest, ShutdownRequest, UsageRequest,
+};
+use crate::wire::message_type::MessageType;
+
+/// Checks that `content` is what a client may send as a message of type `kind`; the error says what
+/// is wrong and where.
+///
+/// A type that only the kernel sends, or that it does not know, need only be a JSON object.
+pub fn check(kind: &MessageType, content: &[u8]) -> Result<(), serde_json::Error> {
+    let text = std::str::from_utf8(content).map_err(serde_json::Error::custom)?;
+    // Serde would read a list as a struct, so a content that is no object is refused first.
+    if !text.trim_start().starts_with('{') {
+        return read::<Object>(text);
+    }
+    // No `_` arm: a new message type has to be put somewhere.
+    match kind {
+        MessageType::ExecuteRequest => read::<ExecuteRequest>(text),
+        MessageType::InspectRequest => read::<InspectRequest>(text),
+        MessageType::CompleteRequest => read::<CompleteRequest>(text),
+        MessageType::HistoryRequest => read::<HistoryRequest>(text),
+        MessageType::IsCompleteRequest => read::<IsCompleteRequest>(text),
+        MessageType::ConnectRequest => read::<ConnectRequest>(text),
+        MessageType::CommInfoRequest => read::<CommInfoRequest>(text),
+        MessageType::KernelInfoRequest => read::<KernelInfoRequest>(text),
+        MessageType::ShutdownRequest => read::<ShutdownRequest>(text),
+        MessageType::InterruptRequest => read::<InterruptRequest>(text),
+        MessageType::CreateSubshellRequest => read::<CreateSubshellRequest>(text),
+        MessageType::DeleteSubshellRequest => read::<DeleteSubshellRequest>(text),
+        MessageType::ListSubshellRequest => read::<ListSubshellRequest>(text),
+        MessageType::UsageRequest => read::<UsageRequest>(text),
+        MessageType::CommOpen => read::<CommOpen>(text),
+        MessageType::CommMsg => read::<CommMsg>(text),
+        MessageType::CommClose => read::<CommClose>(text),
+        MessageType::InputReply => read::<InputReply>(text),
+        // `DebugRequest` takes any JSON; `Object` is stricter and copies nothing.
+        MessageType::DebugRequest
+        | MessageType::ExecuteReply
+        | MessageType::InspectReply
+        | MessageType::CompleteReply
+        | MessageType::HistoryReply
+        | MessageType::IsCompleteReply
+        | MessageType::ConnectReply
+        | MessageType::CommInfoReply
+        | MessageType::KernelInfoReply
+        | MessageType::ShutdownReply
+        | MessageType::InterruptReply
+        | MessageType::DebugReply
+        | MessageType::CreateSubshellReply
+        | MessageType::DeleteSubshellReply
+        | MessageType::ListSubshellReply
+        | MessageType::UsageReply
+        | MessageType::Stream
+        | MessageType::DisplayData
+        | MessageType::UpdateDisplayData
+        | MessageType::ExecuteInput
+        | MessageType::ExecuteResult
+        | MessageType::Error
+        | MessageType::Status
+        | MessageType::ClearOutput
+        | MessageType::DebugEvent
+        | MessageType::IopubWelcome
+        | MessageType::InputRequest
+        | MessageType::Unknown(_) => read::<Object>(text),
+    }
+}
+
+/// Reads `text` as a `T` and drops it.
+fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<(), serde_json::Error> {
+    serde_json::from_str::<T>(text).map(drop)
+}
+
+/// Any JSON object; nothing of it is kept.
+struct Object;
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Object, A::Error> {
+                while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Members)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn refusal(kind: &MessageType, content: &str) -> String {
+        check(kind, content.as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn check_accepts_the_least_that_a_client_may_send() {
+        for (kind, content) in [
+            (MessageType::ExecuteRequest, r#"{"code": ""}"#),
+            (MessageType::InspectRequest, r#"{"code": ""}"#),
+            (MessageType::CompleteRequest, r#"{"code": ""}"#),
+            (MessageType::HistoryRequest, r#"{"hist_access_type": "tail"}"#),
+            (MessageType::IsCompleteRequest, r#"{"code": ""}"#),
+            (MessageType::ConnectRequest, "{}"),
+            (MessageType::CommInfoRequest, "{}"),
+            (MessageType::KernelInfoRequest, "{}"),
+            (MessageType::ShutdownRequest, "{}"),
+            (MessageType::InterruptRequest, "{}"),
+            (MessageType::DebugRequest, "{}"),
+            (MessageType::CreateSubshellRequest, "{}"),
+            (MessageType::DeleteSubshellRequest, r#"{"subshell_id": "a"}"#),
+            (MessageType::ListSubshellRequest, "{}"),
+            (MessageType::UsageRequest, "{}"),
+            (MessageType::CommOpen, r#"{"comm_id": "a", "target_name": "b"}"#),
+            (MessageType::CommMsg, r#"{"comm_id": "a"}"#),
+            (MessageType::CommClose, r#"{"comm_id": "a"}"#),
+            (MessageType::InputReply, r#"{"value": ""}"#),
+            (MessageType::parse("nonsense_request"), r#"{"any": [1, {}]}"#),
+        ] {
+            check(&kind, content.as_bytes()).unwrap();
+            let padded = format!(" \n{content}\t");
+            check(&kind, padded.as_bytes()).unwrap();
+        }
+    }
+
+    #[test]
+    fn check_refuses_missing_fields() {
+        for (kind, field) in [
+            (MessageType::ExecuteRequest, "code"),
+            (MessageType::InspectRequest, "code"),
+            (MessageType::CompleteRequest, "code"),
+            (MessageType::HistoryRequest, "hist_access_type"),
+            (MessageType::IsCompleteRequest, "code"),
+            (MessageType::DeleteSubshellRequest, "subshell_id"),
+            (MessageType::CommOpen, "comm_id"),
+            (MessageType::CommMsg, "comm_id"),
+            (MessageType::CommClose, "comm_id"),
+            (MessageType::InputReply, "value"),
+        ] {
+            let message = refusal(&kind, "{}");
+            assert!(message.starts_with(&format!("missing field `{field}`")), "{kind}: {message}");
+        }
+        let message = refusal(&MessageType::CommOpen, r#"{"comm_id": "a"}"#);
+        assert!(message.starts_with("missing field `target_name`"), "{message}");
+    }
+
+    #[test]
+    fn check_refuses_wrong_types() {
+        for (kind, content) in [
+            (MessageType::ExecuteRequest, r#"{"code": 1}"#),
+            (MessageType::ExecuteRequest, r#"{"code": null}"#),
+            (MessageType::ExecuteRequest, r#"{"code": "", "silent": "no"}"#),
+            (MessageType::ExecuteRequest, r#"{"code": "", "user_expressions": []}"#),
+            (MessageType::InspectRequest, r#"{"code": "", "cursor_pos": "1"}"#),
+            (MessageType::CompleteRequest, r#"{"code": "", "cursor_pos": 1.5}"#),
+            (MessageType::HistoryRequest, r#"{"hist_access_type": "tail", "n": "1"}"#),
+            (MessageType::HistoryRequest, r#"{"hist_access_type": "head"}"#),
+            (MessageType::CommInfoRequest, r#"{"target_name": 1}"#),
+            (MessageType::ShutdownRequest, r#"{"restart": 1}"#),
+            (MessageType::DeleteSubshellRequest, r#"{"subshell_id": null}"#),
+            (MessageType::CommMsg, r#"{"comm_id": 1, "data": {}}"#),
+            (MessageType::InputReply, r#"{"value": 1}"#),
+        ] {
+            check(&kind, content.as_bytes()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn check_refuses_what_is_no_object() {
+        let kinds = MessageType::KNOWN.iter().cloned();
+        for kind in kinds.chain([MessageType::parse("nonsense_request")]) {
+            let message = refusal(&kind, r#"["1 + 1"]"#);
+            let expected = "invalid type: sequence, expected a JSON object";
+            assert!(message.starts_with(expected), "{kind}: {message}");
+            for content in ["", "[]", "null", "1", "\"code\"", "{", "{} {}", "{'code': 1}"] {
+                assert!(check(&kind, content.as_bytes()).is_err(), "{kind}: {content}");
+            }
+            assert!(check(&kind, b"{\"code\": \"\xff\"}").is_err(), "{kind}: not UTF-8");
+        }
+    }
+
+    #[test]
+    fn the_message_says_what_is_wrong_and_where() {
+        let message = refusal(&MessageType::ExecuteRequest, "{\n\"code\": 1}");
+        let expected = "invalid type: integer `1`, expected a string at line 2 column ";
+        assert!(message.starts_with(expected), "{message}");
+    }
+}

@@ -1,0 +1,30 @@
+//! The header of a message.
+
+use serde::{Deserialize, Serialize};
+
+/// What a message says about itself ("General Message Format" in the messaging specification).
+///
+/// Only `msg_id` and `msg_type` are needed to answer; clients leave out others, and newer protocols
+/// add more, so everything else is optional and unknown fields are ignored.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Unique for each message.
+    pub msg_id: String,
+    /// The name of the message's type; see [`crate::wire::MessageType`].
+    pub msg_type: String,
+    /// The session of the process that sent it.
+    #[serde(default)]
+    pub session: String,
+    /// Who sent it.
+    #[serde(default)]
+    pub username: String,
+    /// When it was made, ISO 8601 with a time zone.
+    #[serde(default)]
+    pub date: String,
+    /// The protocol version of the sender.
+    #[serde(default)]
+    pub version: String,
+    /// The subshell that is asked; none is the main shell (JEP 91).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subshell_id: Option<String>,
+}

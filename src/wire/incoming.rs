@@ -1,0 +1,185 @@
+//! Reading a message from frames.
+
+use thiserror::Error;
+
+use super::{DELIMITER, Frames, Header, MessageType, ReplayGuard, Signer};
+
+/// A message as it came from a client: verified, its header read, the other dicts still raw JSON.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The routing identities that a ROUTER socket put in front; a reply goes to the same ones.
+    pub idents: Vec<Vec<u8>>,
+    /// The header as it stood, to be echoed as the parent of every message this one causes.
+    pub raw_header: Vec<u8>,
+    /// The header, read.
+    pub header: Header,
+    /// The type that the header names.
+    pub kind: MessageType,
+    /// The parent header, raw JSON.
+    pub parent: zmq::Message,
+    /// The metadata, raw JSON.
+    pub metadata: zmq::Message,
+    /// The content, raw JSON.
+    pub content: zmq::Message,
+    /// Binary buffers; not signed, never copied.
+    pub buffers: Vec<zmq::Message>,
+}
+
+/// Why frames are not a message. All of these are logged and the frames dropped.
+#[derive(Debug, Error)]
+pub enum WireError {
+    /// There is no `<IDS|MSG>` frame.
+    #[error("no <IDS|MSG> frame among {frames} frames: this is not a Jupyter message")]
+    NoDelimiter {
+        /// How many frames there were.
+        frames: usize,
+    },
+    /// There are fewer than five frames after the delimiter.
+    #[error("{got} frames after <IDS|MSG>, at least 5 are needed")]
+    TooFewFrames {
+        /// How many frames followed.
+        got: usize,
+    },
+    /// Wrong key, or changed frames.
+    #[error("the signature is wrong: the client uses another key than the connection file's")]
+    BadSignature,
+    /// The same signature was seen before.
+    #[error("the message was sent before (replayed signature)")]
+    Replayed,
+    /// The header is not what the protocol says.
+    #[error("the header cannot be read: {0}")]
+    BadHeader(#[source] serde_json::Error),
+    /// Parent header or metadata is not a JSON object.
+    #[error("the {part} is not a JSON object")]
+    NotAnObject {
+        /// Which of the dicts.
+        part: &'static str,
+    },
+}
+
+impl Incoming {
+    /// Reads frames: counts before it indexes, verifies before it parses.
+    pub fn decode(frames: Frames, signer: &Signer, replays: &mut ReplayGuard) -> Result<Self, WireError> {
+        let count = frames.len();
+        let mut frames = frames.into_iter();
+        let mut idents = Vec::new();
+        loop {
+            match frames.next() {
+                Some(frame) if &*frame == DELIMITER => break,
+                Some(frame) => idents.push(frame.to_vec()),
+                None => return Err(WireError::NoDelimiter { frames: count }),
+            }
+        }
+        let got = frames.len();
+        let mut next = || frames.next().ok_or(WireError::TooFewFrames { got });
+        let signature = next()?;
+        let (header, parent, metadata, content) = (next()?, next()?, next()?, next()?);
+        match signer.verify(&signature, [&header, &parent, &metadata, &content]) {
+            Err(_) => return Err(WireError::BadSignature),
+            Ok(Some(digest)) if !replays.admit(digest) => return Err(WireError::Replayed),
+            Ok(_) => {}
+        }
+        let raw_header = header.to_vec();
+        let header: Header = serde_json::from_slice(&raw_header).map_err(WireError::BadHeader)?;
+        for (part, raw) in [("parent header", &parent), ("metadata", &metadata)] {
+            if !is_object(raw) {
+                return Err(WireError::NotAnObject { part });
+            }
+        }
+        let kind = MessageType::parse(&header.msg_type);
+        Ok(Self { idents, raw_header, header, kind, parent, metadata, content, buffers: frames.collect() })
+    }
+}
+
+fn is_object(raw: &[u8]) -> bool {
+    raw == super::EMPTY_OBJECT
+        || (raw.trim_ascii_start().first() == Some(&b'{')
+            && serde_json::from_slice::<serde::de::IgnoredAny>(raw).is_ok())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::wire::{EMPTY_OBJECT, Outgoing, Session};
+
+    fn request(key: &[u8], header: &str) -> Vec<Vec<u8>> {
+        let dicts = [header.as_bytes(), EMPTY_OBJECT, EMPTY_OBJECT, br#"{"code":"1"}"#];
+        let mut frames =
+            vec![b"peer".to_vec(), DELIMITER.to_vec(), Signer::new(key).sign(dicts).into_bytes()];
+        frames.extend(dicts.map(<[u8]>::to_vec));
+        frames.push(b"buffer".to_vec());
+        frames
+    }
+
+    fn decode(frames: Vec<Vec<u8>>) -> Result<Incoming, WireError> {
+        Incoming::decode(frames.into(), &Signer::new(b"key"), &mut ReplayGuard::new())
+    }
+
+    const HEADER: &str = r#"{"msg_id":"m1","msg_type":"execute_request","date":null2}"#;
+
+    #[test]
+    fn reads_a_message() {
+        let message =
+            decode(request(b"key", r#"{ "msg_id":"m1", "msg_type":"execute_request","x":1}"#)).unwrap();
+        assert_eq!(message.idents, [b"peer"]);
+        assert_eq!(message.kind, MessageType::ExecuteRequest);
+        assert_eq!(&*message.content, br#"{"code":"1"}"#);
+        assert_eq!(&*message.buffers[0], b"buffer");
+        assert_eq!(message.raw_header, br#"{ "msg_id":"m1", "msg_type":"execute_request","x":1}"#);
+    }
+
+    #[test]
+    fn every_shorter_message_is_refused() {
+        let whole = request(b"key", r#"{"msg_id":"m1","msg_type":"x"}"#);
+        for count in 0..7 {
+            let error = decode(whole[..count].to_vec()).unwrap_err();
+            match count {
+                0 | 1 => assert!(matches!(error, WireError::NoDelimiter { .. }), "{error}"),
+                _ => assert!(matches!(error, WireError::TooFewFrames { .. }), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_it_cannot_trust_or_read() {
+        let good = r#"{"msg_id":"m1","msg_type":"x"}"#;
+        assert!(matches!(decode(request(b"wrong", good)), Err(WireError::BadSignature)));
+        for header in
+            [HEADER, "", "[]", "null", r#"{"msg_id":1,"msg_type":"x"}"#, r#"{"msg_id":"m1"}"#, "\u{0}"]
+        {
+            assert!(matches!(decode(request(b"key", header)), Err(WireError::BadHeader(_))), "{header}");
+        }
+        let mut frames = request(b"", good);
+        frames[5] = b"[1]".to_vec();
+        let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &mut ReplayGuard::new());
+        assert!(matches!(unsigned, Err(WireError::NotAnObject { part: "metadata" })));
+    }
+
+    #[test]
+    fn refuses_a_replay() {
+        let (signer, mut replays) = (Signer::new(b"key"), ReplayGuard::new());
+        let frames = request(b"key", r#"{"msg_id":"m1","msg_type":"x"}"#);
+        assert!(Incoming::decode(frames.clone().into(), &signer, &mut replays).is_ok());
+        assert!(matches!(Incoming::decode(frames.into(), &signer, &mut replays), Err(WireError::Replayed)));
+    }
+
+    #[test]
+    fn reads_what_a_session_writes() {
+        let session = Session::new(b"key");
+        let frames = session.encode(Outgoing {
+            idents: &[b"peer".to_vec()],
+            kind: &MessageType::Status,
+            parent: br#"{"msg_id":"parent"}"#,
+            metadata: EMPTY_OBJECT.to_vec(),
+            content: br#"{"execution_state":"busy"}"#.to_vec(),
+            buffers: vec![b"b".to_vec().into()],
+        });
+        let message = Incoming::decode(frames, &Signer::new(b"key"), &mut ReplayGuard::new()).unwrap();
+        assert_eq!(message.kind, MessageType::Status);
+        assert_eq!(&*message.parent, br#"{"msg_id":"parent"}"#);
+        assert_eq!(message.header.session, session.id());
+        assert_eq!(message.header.version, "5.5");
+        assert_eq!(message.buffers.len(), 1);
+    }
+}

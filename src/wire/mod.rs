@@ -1,0 +1,30 @@
+//! The Jupyter messaging protocol 5.5 on the wire: frames, signatures, headers and contents.
+//!
+//! A message is `[identity…, "<IDS|MSG>", signature, header, parent_header, metadata, content,
+//! buffer…]` ("The Wire Protocol" in the Jupyter messaging specification). The four dicts stay raw
+//! JSON until someone needs them; buffers are never looked at.
+
+pub mod content;
+mod header;
+mod incoming;
+mod message_type;
+mod session;
+mod signature;
+
+pub use header::Header;
+pub use incoming::{Incoming, WireError};
+pub use message_type::MessageType;
+pub use session::{Outgoing, Session};
+pub use signature::{ReplayGuard, Signer};
+
+/// The frames of one ZMQ multipart message.
+pub type Frames = tmq::Multipart;
+
+/// The version of the messaging protocol that this kernel speaks.
+pub const PROTOCOL_VERSION: &str = "5.5";
+
+/// Stands between the routing identities and the signature.
+pub const DELIMITER: &[u8] = b"<IDS|MSG>";
+
+/// An empty JSON object: the content or metadata of a message that has none.
+pub const EMPTY_OBJECT: &[u8] = b"{}";

@@ -105,7 +105,7 @@ fn bind_all(
     let (iopub, iopub_port) = bind(Role::Publisher, connection.iopub_port)?;
     let (heartbeat, hb_port) = bind(Role::Router, connection.hb_port)?;
     *connection =
-        Connection { shell_port, control_port, stdin_port, iopub_port, hb_port, ..connection.clone() };
+        Connection { shell_port, iopub_port, stdin_port, control_port, hb_port, ..connection.clone() };
     let connect =
         ConnectReply { status: reply::Ok, shell_port, iopub_port, stdin_port, hb_port, control_port };
     Ok((Sockets { shell, control, stdin, iopub, heartbeat }, connect))

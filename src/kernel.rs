@@ -180,8 +180,13 @@ impl Assembly {
             comms: comms.clone(),
             lifecycle,
         };
-        let router = Router::new(routes.clone(), facts.clone(), publisher.clone()).start().recipient();
-        shell_context.run(Socket::new(Channel::Shell, shell_transport, verifier.clone(), router));
+        let shell_router = Router::new(routes.clone(), facts.clone(), publisher.clone()).start();
+        shell_context.run(Socket::new(
+            Channel::Shell,
+            shell_transport,
+            verifier.clone(),
+            shell_router.recipient(),
+        ));
 
         let (opened, result) = mpsc::channel();
         let control_router = Router::new(routes, facts, publisher.clone());
@@ -190,8 +195,8 @@ impl Assembly {
             let open = || -> Result<(), TransportError> {
                 let control = control_socket.open()?;
                 Heartbeat::new(heartbeat.open()?).start();
-                let router = control_router.start().recipient();
-                Socket::new(Channel::Control, control, verifier, router).start();
+                let jobs = control_router.start().recipient();
+                Socket::new(Channel::Control, control, verifier, jobs).start();
                 Ok(())
             };
             // If nobody waits any more, the start has failed already.

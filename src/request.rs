@@ -1,8 +1,9 @@
 //! A request that a Python thread works on: everything it may say about it, in the order that the
 //! protocol wants.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use actix::prelude::{Message, Recipient};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,14 +12,13 @@ use tracing::debug;
 use crate::job::{Job, Reply};
 use crate::publisher::Publisher;
 use crate::wire::content::{AbortedReply, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply};
-use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
 
 /// A job with the right to answer it.
 ///
-/// Its life: queued, then *either* begun (busy is published), answered and finished (idle is published),
-/// *or* aborted. Which of the two is decided once, atomically, so a cell that starts at the moment its
-/// queue is aborted is never both. One that is dropped unfinished is answered with an error: no client
-/// waits for ever because a thread died.
+/// Its life: queued, then *either* begun (busy is published), answered and finished (the reply goes out and
+/// idle is published), *or* aborted. Which of the two is decided once, atomically, so a cell that starts at
+/// the moment its queue is aborted is never both.
 pub struct Request {
     /// What was asked.
     pub job: Job,
@@ -27,14 +27,17 @@ pub struct Request {
     publisher: Publisher,
     lane: Option<Arc<Lane>>,
     state: AtomicU8,
-    replied: AtomicBool,
+    /// The reply, from when it is made to when the request ends.
+    reply: Mutex<Option<Frames>>,
     started: OnceLock<DateTime<Utc>>,
 }
 
 const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
-const FINISHED: u8 = 2;
-const ABORTED: u8 = 3;
+/// The cell has failed, and its end waits until its subshell knows which cells were sent before.
+const FAILED: u8 = 2;
+const FINISHED: u8 = 3;
+const ABORTED: u8 = 4;
 
 /// What a subshell's queue and the thread that runs its cells share.
 pub struct Lane {
@@ -99,7 +102,7 @@ impl Request {
             publisher,
             lane,
             state: AtomicU8::new(QUEUED),
-            replied: AtomicBool::new(false),
+            reply: Mutex::new(None),
             started: OnceLock::new(),
         }
     }
@@ -135,25 +138,25 @@ impl Request {
         }
     }
 
-    /// Sends the reply. Only the first one counts.
+    /// Makes the reply, which goes out when the request ends. Only the first one counts.
     pub fn reply(&self, content: Vec<u8>, metadata: Option<Vec<u8>>, buffers: Vec<zmq::Message>) {
         let Some(kind) = self.job.kind.reply() else {
             return;
         };
-        if self.replied.swap(true, Ordering::AcqRel) {
+        let metadata = metadata.unwrap_or_else(|| self.metadata());
+        let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
+        if reply.is_some() {
             debug!(msg_id = self.job.parent.msg_id, "a second reply to the same request is dropped");
             return;
         }
-        let metadata = metadata.unwrap_or_else(|| self.metadata());
-        let frames = self.publisher.session().encode(Outgoing {
+        *reply = Some(self.publisher.session().encode(Outgoing {
             idents: &self.job.parent.idents,
             kind: &kind,
             parent: &self.job.parent.raw_header,
             metadata,
             content,
             buffers,
-        });
-        self.job.reply_to.do_send(Reply(frames));
+        }));
     }
 
     /// When the work started, for clients that show how long a cell took.
@@ -167,7 +170,7 @@ impl Request {
         }
     }
 
-    /// Sends an error reply.
+    /// Makes an error reply.
     pub fn reply_error(&self, ename: &str, evalue: &str, traceback: Vec<String>) {
         self.reply(
             to_json(&ErrorReply {
@@ -181,23 +184,47 @@ impl Request {
         );
     }
 
-    /// Ends the request: publishes idle, after everything that was published for it.
+    /// Ends the request: the reply goes out, and idle is published after everything else of the request.
+    ///
+    /// When a cell fails and those behind it are not to run, that is told to its subshell, which
+    /// [releases](Request::release) the reply: a client that knows of the failure may send a cell that is to
+    /// run, so what was sent before must be known first.
     pub fn finish(&self, outcome: Outcome) {
-        if !self.move_on(BEGUN, FINISHED) {
-            return;
-        }
         let abort = outcome == Outcome::Error
             && self.execute.as_ref().is_some_and(|execute| execute.stop_on_error && !execute.silent);
-        if let Some(lane) = &self.lane
-            && abort
-        {
-            // Before anything else: the thread may begin the next cell as soon as this returns.
-            lane.aborting.store(true, Ordering::Release);
+        match &self.lane {
+            Some(lane) if abort => {
+                // Before anything else: the thread may begin the next cell as soon as this returns.
+                lane.aborting.store(true, Ordering::Release);
+                if self.move_on(BEGUN, FAILED) {
+                    lane.done.do_send(Done { msg_id: self.job.parent.msg_id.clone(), abort });
+                }
+            }
+            lane => {
+                if self.move_on(BEGUN, FINISHED) {
+                    self.end();
+                    if let Some(lane) = lane {
+                        lane.done.do_send(Done { msg_id: self.job.parent.msg_id.clone(), abort: false });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a request whose cell has failed; see [`Request::finish`]. False if it is not such a one.
+    pub fn release(&self) -> bool {
+        let failed = self.move_on(FAILED, FINISHED);
+        if failed {
+            self.end();
+        }
+        failed
+    }
+
+    fn end(&self) {
+        if let Some(reply) = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.job.reply_to.do_send(Reply(reply));
         }
         self.publisher.status(&self.job.parent, ExecutionState::Idle);
-        if let Some(lane) = &self.lane {
-            lane.done.do_send(Done { msg_id: self.job.parent.msg_id.clone(), abort });
-        }
     }
 
     /// Answers a queued request with `aborted`. False if it has begun.
@@ -207,7 +234,7 @@ impl Request {
         }
         self.publisher.status(&self.job.parent, ExecutionState::Busy);
         self.reply(to_json(&AbortedReply::default()), None, Vec::new());
-        self.publisher.status(&self.job.parent, ExecutionState::Idle);
+        self.end();
         true
     }
 
@@ -232,10 +259,38 @@ impl Request {
     }
 }
 
-impl Drop for Request {
+/// A request in the hands of the thread that is to answer it.
+///
+/// Dropping one that is unfinished answers it with an error: no client waits for ever because a thread
+/// ended.
+pub struct Assignment(Arc<Request>);
+
+impl Assignment {
+    /// Hands a request to a thread.
+    pub fn new(request: Arc<Request>) -> Self {
+        Self(request)
+    }
+
+    /// Shares the request, without the duty to answer it.
+    pub fn share(&self) -> Arc<Request> {
+        self.0.clone()
+    }
+}
+
+impl Deref for Assignment {
+    type Target = Request;
+
+    fn deref(&self) -> &Request {
+        &self.0
+    }
+}
+
+impl Drop for Assignment {
     fn drop(&mut self) {
         const LOST: &str = "the thread that was to answer this request has ended";
-        match *self.state.get_mut() {
+        match self.state.load(Ordering::Acquire) {
+            // Aborted cells are answered by their subshell; the others cannot wait for anybody.
+            QUEUED if self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire)) => {}
             QUEUED => self.refuse("CallerStopped", LOST),
             BEGUN => {
                 self.reply_error("CallerStopped", LOST, Vec::new());

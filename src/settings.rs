@@ -132,7 +132,7 @@ impl Settings {
         for (name, value) in traits {
             match (name.as_str(), value) {
                 ("--IPKernelApp.connection_file" | "--ConnectionFileMixin.connection_file", Some(file)) => {
-                    settings.connection_file = Some(file.into())
+                    settings.connection_file = Some(file.into());
                 }
                 (_, Some(value)) => settings.ipython.push(format!("{name}={value}")),
                 (_, None) => settings.ipython.push(name),
@@ -161,18 +161,18 @@ impl Settings {
 impl ShellOptions {
     fn as_ipython(&self) -> Vec<String> {
         let single = [
-            ("--profile", &self.profile),
-            ("--profile-dir", &self.profile_dir),
-            ("--ipython-dir", &self.ipython_dir),
-            ("--config", &self.config),
-            ("--matplotlib", &self.matplotlib),
-            ("--colors", &self.colors),
-            ("--cache-size", &self.cache_size),
-            ("-c", &self.code),
+            ("--BaseIPythonApplication.profile", &self.profile),
+            ("--ProfileDir.location", &self.profile_dir),
+            ("--BaseIPythonApplication.ipython_dir", &self.ipython_dir),
+            ("--BaseIPythonApplication.extra_config_file", &self.config),
+            ("--InteractiveShellApp.matplotlib", &self.matplotlib),
+            ("--InteractiveShell.colors", &self.colors),
+            ("--InteractiveShell.cache_size", &self.cache_size),
+            ("--InteractiveShellApp.code_to_run", &self.code),
         ];
         let single = single.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
         single
-            .chain(self.ext.iter().map(|module| ("--ext", module)))
+            .chain(self.ext.iter().map(|module| ("--InteractiveShellApp.extra_extensions", module)))
             .map(|(name, value)| format!("{name}={value}"))
             .collect()
     }
@@ -237,8 +237,8 @@ mod tests {
         assert_eq!(
             settings.ipython,
             [
-                "--ext=a",
-                "--ext=b",
+                "--InteractiveShellApp.extra_extensions=a",
+                "--InteractiveShellApp.extra_extensions=b",
                 "--HistoryManager.hist_file=:memory:",
                 "--InteractiveShell.colors=nocolor",
                 "--Unknown.x=1=2"

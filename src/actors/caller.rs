@@ -8,7 +8,7 @@ use tracing::{debug, error};
 use crate::inbox::Inbox;
 use crate::job::Job;
 use crate::publisher::Publisher;
-use crate::request::Request;
+use crate::request::{Assignment, Request};
 
 /// Owns the inbox of a Python thread. Puts work there and wakes the thread; never runs Python itself.
 pub struct Caller {
@@ -21,7 +21,7 @@ pub struct Caller {
 /// What a Python thread is given to do.
 pub enum Work {
     /// Work on a request.
-    Request(Arc<Request>),
+    Request(Assignment),
     /// Finish what runs, then end the event loop.
     Stop,
 }
@@ -52,8 +52,8 @@ impl Caller {
         Self { name: name.to_owned(), inbox, publisher, children: Vec::new() }
     }
 
-    fn push(&self, work: Work) {
-        if let Err(Work::Request(request)) = self.inbox.push(work) {
+    fn assign(&self, request: Arc<Request>) {
+        if let Err(Work::Request(request)) = self.inbox.push(Work::Request(Assignment::new(request))) {
             debug!(caller = self.name, kind = %request.job.kind, "the thread has ended: a request is refused");
             request.refuse("CallerStopped", &format!("the Caller {:?} has stopped", self.name));
         }
@@ -68,7 +68,7 @@ impl Handler<Job> for Caller {
     type Result = ();
 
     fn handle(&mut self, job: Job, _: &mut Self::Context) {
-        self.push(Work::Request(Arc::new(Request::new(job, self.publisher.clone()))));
+        self.assign(Arc::new(Request::new(job, self.publisher.clone())));
     }
 }
 
@@ -76,7 +76,7 @@ impl Handler<Post> for Caller {
     type Result = ();
 
     fn handle(&mut self, Post(request): Post, _: &mut Self::Context) {
-        self.push(Work::Request(request));
+        self.assign(request);
     }
 }
 
@@ -95,7 +95,9 @@ impl Handler<Stop> for Caller {
         for child in &self.children {
             child.do_send(Stop);
         }
-        self.push(Work::Stop);
+        if self.inbox.push(Work::Stop).is_err() {
+            debug!(caller = self.name, "asked to stop, but its thread has ended already");
+        }
     }
 }
 
@@ -107,7 +109,7 @@ impl Handler<ThreadEnded> for Caller {
         if !left.is_empty() {
             error!(caller = self.name, left = left.len(), "the thread ended with work in its inbox");
         }
-        // Dropping a request that was never taken answers it.
+        // Dropping an assignment that was never taken answers it.
         drop(left);
     }
 }

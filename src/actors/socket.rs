@@ -80,7 +80,7 @@ impl<T: Transport> Pumped for Socket<T> {
         let received = receive(link, task, channel.as_str(), |_, frames: Frames| {
             match Incoming::decode(frames, session.signer(), replays) {
                 Ok(message) => {
-                    router.do_send(Inbound::Job(Job::new(*channel, message, ctx.address().recipient())))
+                    router.do_send(Inbound::Job(Job::new(*channel, message, ctx.address().recipient())));
                 }
                 Err(problem) => warn!(channel = channel.as_str(), %problem, "a message was dropped"),
             }

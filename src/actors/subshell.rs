@@ -17,7 +17,9 @@ use crate::wire::content::ExecuteRequest;
 ///
 /// Cells are posted to the Caller's thread at once, so that it goes from one to the next without a round
 /// trip; each begins only if its turn has come and nothing has aborted it. When a cell fails, the thread
-/// itself closes the [`Lane`] before it can begin another, and this actor answers those that were queued.
+/// itself closes the [`Lane`] before it can begin another. This actor then has the socket put a mark behind
+/// everything that has arrived, and when the mark comes back it lets the failed cell's reply out, answers
+/// every cell ahead of the mark with `aborted`, and opens the lane.
 pub struct Subshell {
     lane: Arc<Lane>,
     queue: VecDeque<Arc<Request>>,
@@ -61,9 +63,10 @@ impl Subshell {
         }
     }
 
+    /// Lets the reply of a failed cell out, if one waits, and answers those behind it.
     fn abort_queued(&mut self) {
-        // One that has begun stays: it reports when it is done.
-        self.queue.retain(|request| !request.abort());
+        // One that runs stays: it reports when it is done.
+        self.queue.retain(|request| !(request.release() || request.abort()));
     }
 }
 
@@ -84,12 +87,17 @@ impl Handler<Job> for Subshell {
         };
         let lane = Some(self.lane.clone());
         let request = Arc::new(Request::execute(job, content, self.publisher.clone(), lane));
-        if self.aborting == Aborting::No {
-            self.queue.push_back(request.clone());
-            self.caller.do_send(Post(request));
-        } else {
-            debug!(msg_id = request.job.parent.msg_id, "aborted: a cell before it failed");
-            request.abort();
+        match self.aborting {
+            Aborting::No => {
+                self.queue.push_back(request.clone());
+                self.caller.do_send(Post(request));
+            }
+            // Answered behind the cell that failed.
+            Aborting::UntilBarrier => self.queue.push_back(request),
+            Aborting::ForGood => {
+                debug!(msg_id = request.job.parent.msg_id, "aborted: the kernel is ending");
+                request.abort();
+            }
         }
     }
 }
@@ -98,15 +106,19 @@ impl Handler<Done> for Subshell {
     type Result = ();
 
     fn handle(&mut self, done: Done, ctx: &mut Self::Context) {
-        match self.queue.iter().position(|request| request.job.parent.msg_id == done.msg_id) {
-            Some(at) => drop(self.queue.remove(at)),
-            None => warn!(msg_id = done.msg_id, "a cell is done that was not queued"),
-        }
         if done.abort {
-            self.abort_queued();
-            if self.aborting == Aborting::No {
-                self.aborting = Aborting::UntilBarrier;
-                self.socket.do_send(Barrier(ctx.address().recipient()));
+            match self.aborting {
+                Aborting::No => {
+                    self.aborting = Aborting::UntilBarrier;
+                    self.socket.do_send(Barrier(ctx.address().recipient()));
+                }
+                Aborting::UntilBarrier => {}
+                Aborting::ForGood => self.abort_queued(),
+            }
+        } else {
+            match self.queue.iter().position(|request| request.job.parent.msg_id == done.msg_id) {
+                Some(at) => drop(self.queue.remove(at)),
+                None => warn!(msg_id = done.msg_id, "a cell is done that was not queued"),
             }
         }
     }
@@ -116,6 +128,7 @@ impl Handler<Passed> for Subshell {
     type Result = ();
 
     fn handle(&mut self, _: Passed, _: &mut Self::Context) {
+        self.abort_queued();
         if self.aborting == Aborting::UntilBarrier {
             self.aborting = Aborting::No;
             self.lane.resume();

@@ -20,8 +20,8 @@ pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: fresh descriptor, owned by nobody else.
-    let fd = AsyncFd::register_with_interest(unsafe { OwnedFd::from_raw_fd(fd) }, Interest::READABLE)?;
+    // SAFETY: fresh descriptor, owned by nobody else, and by `fd` as long as it is watched.
+    let fd = unsafe { AsyncFd::register_with_interest(OwnedFd::from_raw_fd(fd), Interest::READABLE)? };
     fd.readable().await.map(drop)
 }
 

@@ -29,6 +29,7 @@ impl Buffer {
         self.request.job.buffers[self.index].len()
     }
 
+    #[allow(clippy::needless_pass_by_value)] // the form that PyO3 wants
     unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
         let frame: &[u8] = &slf.get().request.job.buffers[slf.get().index];
         let length =

@@ -38,7 +38,7 @@ impl Inbox {
         for work in self.inner.drain() {
             match work {
                 Work::Request(request) => {
-                    list.append(Py::new(py, Request::new(request, self.capture.clone()))?)?
+                    list.append(Py::new(py, Request::new(request, self.capture.clone()))?)?;
                 }
                 Work::Stop => list.append(py.None())?,
             }

@@ -48,6 +48,7 @@ pub struct Kernel {
 /// Reads the command line, binds the sockets and starts to answer. Raises `SystemExit` with a message
 /// that says what to do when that is not possible.
 #[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // the form that PyO3 wants
 pub fn start(py: Python<'_>, args: Vec<String>, python_version: &str) -> PyResult<Kernel> {
     if let Some(booted) = super::embed::take_booted() {
         return Ok(Kernel::new(booted));

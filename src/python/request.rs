@@ -9,18 +9,18 @@ use super::buffer::Buffer;
 use super::parent::Parent;
 use super::to_frames;
 use crate::os::capture::Capture;
-use crate::request::{self, Outcome};
+use crate::request::{Assignment, Outcome};
 
 /// A request that this thread is to answer. Begin it, answer it, finish it; one that is dropped
 /// unfinished is answered with an error.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Request {
-    inner: Arc<request::Request>,
+    inner: Assignment,
     capture: Option<Arc<Capture>>,
 }
 
 impl Request {
-    pub(super) fn new(inner: Arc<request::Request>, capture: Option<Arc<Capture>>) -> Self {
+    pub(super) fn new(inner: Assignment, capture: Option<Arc<Capture>>) -> Self {
         Self { inner, capture }
     }
 }
@@ -77,7 +77,7 @@ impl Request {
     /// The binary buffers, as objects that lend their memory.
     #[getter]
     fn buffers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let buffers = (0..self.inner.job.buffers.len()).map(|index| Buffer::new(self.inner.clone(), index));
+        let buffers = (0..self.inner.job.buffers.len()).map(|index| Buffer::new(self.inner.share(), index));
         PyList::new(py, buffers.map(|buffer| Py::new(py, buffer)).collect::<PyResult<Vec<_>>>()?)
     }
 

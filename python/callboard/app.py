@@ -1,0 +1,98 @@
+"""Configuration: profiles, configuration files, command line, startup files, as IPython has them."""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.application import BaseIPythonApplication
+from IPython.core.history import HistoryManager
+
+from IPython.core.profiledir import ProfileDir
+from IPython.core.shellapp import InteractiveShellApp
+from traitlets import Any as AnyTrait
+from traitlets.config import Configurable
+
+from .display import ZMQDisplayPublisher
+from .kernel import Kernel
+from .shell import ZMQInteractiveShell
+
+if TYPE_CHECKING:
+    from .interrupt import Interrupts
+
+# Classes of ipykernel's that configuration files and command lines of notebooks name; what they say about
+# sockets is in the connection file, and what they say about the rest is IPython's.
+_KNOWN_ELSEWHERE = {"IPKernelApp", "IPythonKernel", "Kernel", "Session", "ConnectionFileMixin", "Application"}
+
+
+class KernelApp(BaseIPythonApplication, InteractiveShellApp):
+    """Reads the same configuration files as ipykernel: ``ipython_config.py`` and
+    ``ipython_kernel_config.py`` of the profile."""
+
+    name = "ipython-kernel"
+    description = "A Jupyter kernel for Python"
+    classes = [ZMQInteractiveShell, ProfileDir, HistoryManager, ZMQDisplayPublisher]
+
+    core: Any = AnyTrait()
+    interrupts: Interrupts = AnyTrait()  # type: ignore[assignment]
+
+    def initialize(self, argv: list[str] | None = None) -> None:
+        """Reads the configuration, makes the kernel and runs the startup files."""
+        super().initialize(argv)
+        self._warn_of_unknown_classes(argv or [])
+        self._keep_the_terminal()
+        self.kernel = Kernel(self.core, self.interrupts)
+        self.init_path()
+        self.kernel.init_shell(self, profile_dir=self.profile_dir)
+        self.shell = self.kernel.shell
+        self.shell.configurables.append(self)
+        session = os.environ.get("JPY_SESSION_NAME")
+        if session:
+            self.shell.user_ns["__session__"] = session
+        self.kernel.init_io()
+        self.init_gui_pylab()
+        self.init_extensions()
+        self.init_code()
+
+    def start(self) -> None:
+        """Serves requests until the kernel is shut down."""
+        self.kernel.run()
+
+    def init_crash_handler(self) -> None:
+        """Leaves ``sys.excepthook`` alone: a traceback in the log says more than a crash report."""
+
+    def init_gui_pylab(self) -> None:
+        """Plots are shown inline, unless the user has chosen otherwise; matplotlib is not imported here."""
+        if not os.environ.get("MPLBACKEND"):
+            os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        try:
+            super().init_gui_pylab()
+        except Exception:  # noqa: BLE001 - a broken matplotlib is no reason to have no kernel
+            self.log.warning("matplotlib could not be set up", exc_info=True)
+
+    def _keep_the_terminal(self) -> None:
+        """Logs and crash dumps go to the terminal also when descriptor 2 shows up in cells."""
+        terminal = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+        for handler in self.log.handlers:
+            if isinstance(handler, logging.StreamHandler):
+                handler.setStream(terminal)
+        faulthandler.enable(terminal)
+
+    def _warn_of_unknown_classes(self, argv: list[str]) -> None:
+        known = {cls.__name__ for cls in _subclasses(Configurable)} | _KNOWN_ELSEWHERE
+        for arg in argv:
+            name = arg.lstrip("-").partition(".")[0]
+            if arg.startswith("--") and "." in arg.partition("=")[0] and name not in known:
+                self.log.warning("Nothing takes the option %s: it has no effect", arg)
+
+
+def _subclasses(cls: type) -> set[type]:
+    found = {cls}
+    for sub in cls.__subclasses__():
+        found |= _subclasses(sub)
+    return found
+
+

@@ -1,0 +1,127 @@
+"""What ``display()`` and the value of a cell's last expression become."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from traitlets import Any as AnyTrait
+from traitlets import Bool
+
+from .jsonutil import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Hook = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+class _Hooks(threading.local):
+    """Functions of the calling thread that may change or swallow what it is about to publish."""
+
+    def __init__(self) -> None:
+        self.hooks: list[Hook] = []
+
+
+class Publishing:
+    """Publishes messages, past the hooks that libraries have registered (as under ipykernel)."""
+
+    def _init_publishing(self) -> None:
+        self._local = _Hooks()
+
+    def register_hook(self, hook: Hook) -> None:
+        """Calls `hook` with each message of this thread before it is sent. What it returns is sent instead;
+        None sends nothing."""
+        self._local.hooks.append(hook)
+
+    def unregister_hook(self, hook: Hook) -> bool:
+        """Takes a hook back. False if it was not registered on this thread."""
+        try:
+            self._local.hooks.remove(hook)
+        except ValueError:
+            return False
+        return True
+
+    def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
+        kernel = self.shell.kernel  # type: ignore[attr-defined]
+        if self._local.hooks:
+            parent = self.shell.parent_header  # type: ignore[attr-defined]
+            msg: dict[str, Any] | None = {
+                "header": {"msg_type": msg_type},
+                "msg_type": msg_type,
+                "parent_header": parent.get("header", {}),
+                "metadata": {},
+                "content": content,
+            }
+            for hook in self._local.hooks:
+                msg = hook(msg)
+                if msg is None:
+                    return
+            msg_type, content = msg["header"]["msg_type"], msg["content"]
+        kernel.core.publish(msg_type, encode(content))
+
+
+class ZMQDisplayPublisher(Publishing, DisplayPublisher):
+    """Publishes ``display_data``, ``update_display_data`` and ``clear_output``."""
+
+    store_display_history = Bool(False, help="Store displayed data in the history's outputs.").tag(config=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._init_publishing()
+
+    def publish(  # type: ignore[override]
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_kwargs: Any,
+    ) -> None:
+        """Shows a mime bundle in the cell that the calling code runs for."""
+        metadata = metadata or {}
+        self._validate_data(data, metadata)
+        if self.store_display_history:
+            self._store(data)
+        content = {"data": data, "metadata": metadata, "transient": transient or {}}
+        self._publish("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Clears the cell's output; with `wait`, when the next output comes."""
+        self._publish("clear_output", {"wait": bool(wait)})
+
+    def _store(self, data: dict[str, Any]) -> None:
+        from IPython.core.history import HistoryOutput
+
+        count = self.shell.execution_count - 1
+        outputs = self.shell.history_manager.outputs
+        outputs.setdefault(count, []).append(HistoryOutput(output_type="display_data", bundle=data))
+
+
+class ZMQShellDisplayHook(Publishing, DisplayHook):
+    """Publishes ``execute_result``."""
+
+    #: The content that is being put together, while a value is displayed.
+    content: Any = AnyTrait(None, allow_none=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._init_publishing()
+
+    def start_displayhook(self) -> None:
+        self.content = {"data": {}, "metadata": {}}
+
+    def write_output_prompt(self) -> None:
+        self.content["execution_count"] = self.prompt_count
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
+        self.content["data"] = format_dict
+        self.content["metadata"] = md_dict or {}
+
+    def finish_displayhook(self) -> None:
+        content, self.content = self.content, None
+        if content and content["data"]:
+            self._publish("execute_result", content)

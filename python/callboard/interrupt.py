@@ -1,0 +1,68 @@
+"""What SIGINT does to the code that runs on the main thread."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import selectors
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+
+# Code of these packages only passes control on: an exception raised in it would hit the machinery and not
+# the user's code.
+_MACHINERY = (
+    os.path.dirname(__file__) + os.sep,
+    os.path.dirname(asyncio.__file__) + os.sep,
+    selectors.__file__,
+)
+
+
+class Interrupts:
+    """Turns SIGINT into ``KeyboardInterrupt`` in user code that runs, and into cancellation of cells that
+    await.
+
+    A blocking system call of the main thread has been cut short by the signal itself; the handler below is
+    what Python calls then. While the event loop waits for something to happen, raising there would end the
+    loop and not the cell: the cell's task is cancelled instead, and shows a ``KeyboardInterrupt``
+    (ipykernel cannot interrupt ``await asyncio.sleep(60)`` otherwise either).
+    """
+
+    def __init__(self) -> None:
+        #: Cells that have begun and not ended, by task.
+        self.cells: dict[asyncio.Task, bool] = {}
+        #: Code of the frame below which everything belongs to the event loop.
+        self.outermost: CodeType | None = None
+        self.enabled = False
+
+    def install(self) -> None:
+        """Handles SIGINT from now on; until ``enabled`` is set it is ignored."""
+        signal.signal(signal.SIGINT, self._handle)
+
+    def was_interrupted(self, task: asyncio.Task | None) -> bool:
+        """Whether an interrupt has cancelled this cell."""
+        return task is not None and self.cells.get(task, False)
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        if not self.enabled:
+            return
+        if self._is_user_code(frame):
+            raise KeyboardInterrupt
+        for task in list(self.cells):
+            self.cancel(task)
+
+    def cancel(self, task: asyncio.Task) -> None:
+        """Cancels a cell, which then shows a ``KeyboardInterrupt``."""
+        self.cells[task] = True
+        # Thread-safe, because only that wakes a loop which waits.
+        task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def _is_user_code(self, frame: FrameType | None) -> bool:
+        while frame is not None and frame.f_code is not self.outermost:
+            if not frame.f_code.co_filename.startswith(_MACHINERY):
+                return True
+            frame = frame.f_back
+        # Without a loop below it, what runs is code of a startup file or an extension.
+        return frame is None

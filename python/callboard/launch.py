@@ -1,0 +1,38 @@
+"""Starts a kernel: listens first, imports IPython afterwards."""
+
+from __future__ import annotations
+
+import sys
+
+from . import _core
+from .interrupt import Interrupts
+
+# Modules whose absence means that this Python was not set up for notebooks.
+_NEEDED = ("IPython", "comm", "traitlets", "matplotlib_inline")
+
+
+def main(args: list[str]) -> int:
+    """Runs a kernel until it is shut down. Returns the exit code.
+
+    From the first line on, requests that need no Python are answered: the sockets are bound and the actors
+    started before IPython is imported.
+    """
+    core = _core.start(args, sys.version)
+    interrupts = Interrupts()
+    interrupts.install()
+    with core:
+        try:
+            from .app import KernelApp
+        except ImportError as error:
+            if (error.name or "").partition(".")[0] not in _NEEDED:
+                raise
+            print(
+                f"callboard: {sys.executable} cannot import {error.name}. Install it there: "
+                f"{sys.executable} -m pip install ipython comm matplotlib-inline",
+                file=sys.stderr,
+            )
+            return 1
+        app = KernelApp.instance(core=core, interrupts=interrupts)
+        app.initialize(core.ipython_args)
+        app.start()
+    return 0

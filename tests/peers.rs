@@ -1,0 +1,157 @@
+//! Clients that come, go, and do not read.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use std::thread;
+
+use callboard::job::{Channel, Parent};
+use callboard::wire::content::{
+    ExecuteReply, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status, StreamName,
+};
+use support::{ALICE, PATIENCE, TestKernel, cell, read};
+
+#[test]
+fn a_client_that_has_gone_costs_the_others_nothing() {
+    let mut kernel = TestKernel::start();
+    let gone = kernel.send(Channel::Shell, "bob", &cell("hold gate"));
+    let gate = kernel.held("gate");
+    kernel.shell.peer.vanish(b"bob");
+    let info = kernel.send(Channel::Shell, "bob", &KernelInfoRequest {});
+    let next = kernel.send(Channel::Shell, "alice", &cell("ok"));
+    kernel.iopub.busy(&gone);
+    kernel.iopub.input(&gone, "hold gate");
+    kernel.iopub.busy(&info);
+    kernel.iopub.idle(&info);
+    drop(gate);
+    // The cell ran to its end; only its reply is lost.
+    kernel.iopub.idle(&gone);
+    assert_eq!(kernel.ran(&next, "ok"), 2);
+    kernel.answers();
+}
+
+#[test]
+fn replies_to_a_client_that_has_gone_are_lost_and_those_behind_them_are_not() {
+    let mut kernel = TestKernel::without_python();
+    kernel.shell.peer.stall();
+    kernel.shell.peer.vanish(b"bob");
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        let identity = if n % 2 == 0 { "bob" } else { "alice" };
+        let info = kernel.send(Channel::Shell, identity, &KernelInfoRequest {});
+        kernel.iopub.busy(&info);
+        kernel.iopub.idle(&info);
+        sent.push(info);
+    }
+    kernel.shell.peer.resume();
+    for info in sent.iter().filter(|info| info.identity == "alice") {
+        kernel.shell.reply::<KernelInfoReply>(info);
+    }
+}
+
+#[test]
+fn a_prompt_for_a_client_that_has_gone_costs_the_others_nothing() {
+    let mut kernel = TestKernel::start();
+    kernel.stdin.peer.vanish(b"bob");
+    let (gone, here) = (
+        kernel.send(Channel::Control, "bob", &cell("hold gate")),
+        kernel.send(Channel::Shell, ALICE, &cell("hold other")),
+    );
+    // In whichever order the two threads come to their holds.
+    let (one, two) = (kernel.held_any(), kernel.held_any());
+    let bobs = if one.parent.msg_id == gone.id { &one } else { &two };
+    let answer = kernel.ask(&bobs.parent, "never seen");
+    kernel.kernel.withdraw(callboard::actors::stdin::Withdraw(answer));
+    let answer = kernel.ask(&if one.parent.msg_id == here.id { &one } else { &two }.parent, "seen");
+    assert_eq!(kernel.stdin.expect::<InputRequest>(&here).prompt, "seen");
+    drop(answer);
+    drop((one, two));
+    kernel.shell.reply::<ExecuteReply>(&here);
+    kernel.control.reply::<ExecuteReply>(&gone);
+    for _ in 0..6 {
+        kernel.iopub.message("busy, input and idle of both cells");
+    }
+}
+
+#[test]
+fn every_new_subscriber_is_greeted_with_its_topic() {
+    let mut kernel = TestKernel::without_python();
+    for topic in ["", "kernel.", "", "\u{1f980}"] {
+        kernel.iopub.send(vec![[b"\x01", topic.as_bytes()].concat()].into());
+        let welcome = kernel.iopub.message("the welcome");
+        assert_eq!(welcome.idents, [topic.as_bytes()], "the greeting goes to the topic");
+        assert_eq!(&*welcome.parent, b"{}");
+        assert_eq!(read::<IopubWelcome>(&welcome).subscription, topic);
+    }
+}
+
+#[test]
+fn many_subscribers_at_once_are_all_greeted() {
+    let mut kernel = TestKernel::without_python();
+    for n in 0..500 {
+        kernel.iopub.send(vec![format!("\u{1}topic {n}").into_bytes()].into());
+    }
+    for n in 0..500 {
+        let welcome: IopubWelcome = read(&kernel.iopub.message("the welcome"));
+        assert_eq!(welcome.subscription, format!("topic {n}"));
+    }
+}
+
+#[test]
+fn a_client_that_does_not_read_its_replies_gets_them_all_in_the_end() {
+    let mut kernel = TestKernel::without_python();
+    kernel.shell.peer.stall();
+    let sent: Vec<_> = (0..500)
+        .map(|_| {
+            let info = kernel.send(Channel::Shell, ALICE, &KernelInfoRequest {});
+            kernel.iopub.busy(&info);
+            kernel.iopub.idle(&info);
+            info
+        })
+        .collect();
+    // Another channel is not held up.
+    let control = kernel.send(Channel::Control, ALICE, &KernelInfoRequest {});
+    kernel.control.reply::<KernelInfoReply>(&control);
+    kernel.iopub.busy(&control);
+    kernel.iopub.idle(&control);
+    assert!(kernel.shell.peer.try_recv().is_none());
+    kernel.shell.peer.resume();
+    for info in &sent {
+        kernel.shell.reply::<KernelInfoReply>(info);
+    }
+}
+
+#[test]
+fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() {
+    const CHUNK: usize = 1 << 20;
+    const CHUNKS: usize = 40;
+    let mut kernel = TestKernel::start();
+    let sent = kernel.execute("hold gate");
+    let gate = kernel.held("gate");
+    kernel.iopub.busy(&sent);
+    kernel.iopub.input(&sent, "hold gate");
+    kernel.iopub.peer.stall();
+    let text = "x".repeat(CHUNK);
+    for _ in 0..CHUNKS {
+        kernel.kernel.publisher.text(&gate.parent, StreamName::Stdout, &text);
+    }
+    assert!(kernel.kernel.publisher.is_congested());
+    let publisher = kernel.kernel.publisher.clone();
+    let waiting = thread::spawn(move || publisher.wait_for_room(PATIENCE * 6));
+    kernel.iopub.peer.resume();
+    kernel.iopub.text(&sent, StreamName::Stdout, &"x".repeat(CHUNK * CHUNKS));
+    waiting.join().unwrap();
+    assert!(!kernel.kernel.publisher.is_congested());
+    drop(gate);
+    kernel.iopub.idle(&sent);
+    kernel.shell.reply::<ExecuteReply>(&sent);
+}
+
+#[test]
+fn what_belongs_to_no_request_has_an_empty_parent() {
+    let mut kernel = TestKernel::without_python();
+    kernel.kernel.publisher.status(&Parent::none(), callboard::wire::content::ExecutionState::Busy);
+    let message = kernel.iopub.message("the status");
+    assert_eq!(&*message.parent, b"{}");
+    read::<Status>(&message);
+}

@@ -1,0 +1,173 @@
+//! A client's end of one channel.
+
+use std::rc::Rc;
+
+use actix_rt::Runtime;
+use actix_rt::time::timeout;
+use callboard::transport::fake::Peer;
+use callboard::wire::content::{Content, ExecuteInput, ExecutionState, Status, Stream, StreamName};
+use callboard::wire::{DELIMITER, Frames, Incoming, MessageType, ReplayGuard, Signer};
+use serde::de::DeserializeOwned;
+
+use super::{KEY, PATIENCE};
+
+/// A request that was sent: what its answers are known by.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub id: String,
+    pub kind: MessageType,
+    /// As it stood in the frames.
+    pub header: Vec<u8>,
+    pub identity: String,
+}
+
+/// One channel, seen from the side of the clients. All clients of a channel share it: who a message is for
+/// says its identity.
+pub struct Line {
+    name: &'static str,
+    pub peer: Peer,
+    runtime: Rc<Runtime>,
+    signer: Signer,
+    replays: ReplayGuard,
+}
+
+impl Line {
+    pub fn new(name: &'static str, peer: Peer, runtime: Rc<Runtime>) -> Self {
+        Self { name, peer, runtime, signer: Signer::new(KEY), replays: ReplayGuard::new() }
+    }
+
+    /// Sends frames as they are.
+    #[track_caller]
+    pub fn send(&self, frames: Frames) {
+        assert!(self.peer.send(frames), "the kernel has closed {}", self.name);
+    }
+
+    /// Signs and sends the four dicts, whatever they are.
+    #[track_caller]
+    pub fn send_dicts(&self, identity: &str, dicts: [&str; 4]) {
+        self.send(signed(KEY, identity, dicts).into());
+    }
+
+    /// The next frames from the kernel.
+    #[track_caller]
+    pub fn frames(&mut self, awaited: &str) -> Frames {
+        match self.runtime.block_on(async { timeout(PATIENCE, self.peer.recv()).await }) {
+            Ok(Some(frames)) => frames,
+            Ok(None) => panic!("{} was closed; awaited: {awaited}", self.name),
+            Err(_) => panic!("nothing came on {} within {PATIENCE:?}; awaited: {awaited}", self.name),
+        }
+    }
+
+    /// The next message from the kernel.
+    #[track_caller]
+    pub fn message(&mut self, awaited: &str) -> Incoming {
+        let frames = self.frames(awaited);
+        Incoming::decode(frames, &self.signer, &mut self.replays).expect("the kernel signs what it sends")
+    }
+
+    /// The reply to a request: the next message, of the right type, to the right client, with the
+    /// request's header as it was sent.
+    #[track_caller]
+    pub fn reply<T: DeserializeOwned>(&mut self, to: &Sent) -> T {
+        let kind = to.kind.reply().expect("a request that has a reply");
+        let message = self.caused_by(to, &kind);
+        assert_eq!(message.idents, [to.identity.as_bytes()], "the reply goes to the client that asked");
+        read(&message)
+    }
+
+    /// The next message, which a request has caused and which is of this type.
+    #[track_caller]
+    pub fn expect<C: Content + DeserializeOwned>(&mut self, parent: &Sent) -> C {
+        read(&self.caused_by(parent, &C::TYPE))
+    }
+
+    #[track_caller]
+    fn caused_by(&mut self, parent: &Sent, kind: &MessageType) -> Incoming {
+        let message = self.message(&format!("{kind}, caused by {} {}", parent.kind, parent.id));
+        assert_eq!(message.kind, *kind, "{}", describe(&message));
+        assert_eq!(
+            String::from_utf8_lossy(&message.parent),
+            String::from_utf8_lossy(&parent.header),
+            "{} has another parent",
+            describe(&message)
+        );
+        message
+    }
+
+    /// The next message says that the kernel is busy with a request.
+    #[track_caller]
+    pub fn busy(&mut self, parent: &Sent) {
+        assert_eq!(self.expect::<Status>(parent).execution_state, ExecutionState::Busy);
+    }
+
+    /// The next message says that the kernel is done with a request.
+    #[track_caller]
+    pub fn idle(&mut self, parent: &Sent) {
+        assert_eq!(self.expect::<Status>(parent).execution_state, ExecutionState::Idle);
+    }
+
+    /// The next message shows the code that is about to run. Returns its execution count.
+    #[track_caller]
+    pub fn input(&mut self, parent: &Sent, code: &str) -> u64 {
+        let input: ExecuteInput = self.expect(parent);
+        assert_eq!(input.code, code);
+        input.execution_count
+    }
+
+    /// The next messages are text of a stream, `text` together. Returns how many they were.
+    #[track_caller]
+    pub fn text(&mut self, parent: &Sent, stream: StreamName, text: &str) -> usize {
+        let (mut whole, mut count) = (String::new(), 0);
+        while whole.len() < text.len() {
+            let Stream { name, text } = self.expect(parent);
+            assert_eq!(name, stream);
+            whole.push_str(&text);
+            count += 1;
+        }
+        assert!(whole == text, "other text came on {stream:?}: {whole:.200?} and so on");
+        count
+    }
+
+    /// What is left once the kernel has closed its end.
+    pub fn rest(&mut self) -> Vec<String> {
+        let mut rest = Vec::new();
+        loop {
+            match self.runtime.block_on(async { timeout(PATIENCE, self.peer.recv()).await }) {
+                Ok(None) => return rest,
+                Ok(Some(frames)) => {
+                    let known = Incoming::decode(frames, &self.signer, &mut self.replays);
+                    let what = known.map_or_else(|problem| problem.to_string(), |message| describe(&message));
+                    rest.push(format!("{}: {what}", self.name));
+                }
+                Err(_) => {
+                    rest.push(format!("{} was not closed", self.name));
+                    return rest;
+                }
+            }
+        }
+    }
+}
+
+/// The frames of a message with these dicts, signed with a key.
+pub fn signed(key: &[u8], identity: &str, dicts: [&str; 4]) -> Vec<Vec<u8>> {
+    let dicts = dicts.map(str::as_bytes);
+    let mut frames =
+        vec![identity.as_bytes().to_vec(), DELIMITER.to_vec(), Signer::new(key).sign(dicts).into_bytes()];
+    frames.extend(dicts.map(<[u8]>::to_vec));
+    frames
+}
+
+/// Reads the content of a message.
+#[track_caller]
+pub fn read<T: DeserializeOwned>(message: &Incoming) -> T {
+    match serde_json::from_slice(&message.content) {
+        Ok(content) => content,
+        Err(problem) => panic!("{problem}: {}", describe(message)),
+    }
+}
+
+fn describe(message: &Incoming) -> String {
+    let content = String::from_utf8_lossy(&message.content);
+    let parent = String::from_utf8_lossy(&message.parent);
+    format!("{} {content:.300} with the parent {parent}", message.kind)
+}

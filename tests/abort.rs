@@ -4,8 +4,11 @@
 mod support;
 
 use callboard::job::Channel;
-use callboard::wire::content::{ErrorReply, ExecuteReply, ExecuteRequest, KernelInfoReply, KernelInfoRequest};
-use support::{ALICE, Held, Sent, TestKernel, cell};
+use callboard::wire::content::{
+    CommMsg, Content, Error, ErrorReply, ExecuteReply, ExecuteRequest, KernelInfoReply, KernelInfoRequest,
+    empty_object,
+};
+use support::{ALICE, Held, Sent, TestKernel, cell, signed};
 
 /// A kernel whose shell thread is held by a cell, so that what is sent next is queued.
 #[track_caller]
@@ -15,7 +18,6 @@ fn held() -> (TestKernel, Sent, Held) {
     let held = kernel.held("gate");
     kernel.iopub.busy(&sent);
     kernel.iopub.input(&sent, "hold gate");
-    // The kernel has taken everything that was sent on shell before it answers this.
     (kernel, sent, held)
 }
 
@@ -64,16 +66,31 @@ fn cells_of_other_clients_are_aborted_too_and_told_so() {
 
 #[test]
 fn cells_sent_in_one_burst_with_the_failing_one_are_all_aborted() {
-    // More than any budget with which sockets are read, and nothing says when they are read.
+    // More than any budget with which sockets are read.
+    const BEHIND: usize = 500;
     let mut kernel = TestKernel::start();
-    for _ in 0..10 {
-        let failing = kernel.execute("fail");
-        let behind: Vec<_> = (0..500).map(|_| kernel.execute("print never")).collect();
-        kernel.failed(&failing);
-        for sent in &behind {
-            kernel.aborted(sent);
+    for count in 0..2 {
+        let burst: Vec<_> = std::iter::once("fail")
+            .chain(["print never"; BEHIND])
+            .map(|code| kernel.encode(ALICE, &kernel.session.header(&ExecuteRequest::TYPE), &cell(code)))
+            .collect();
+        // Verifying this takes the kernel longer than it takes to send the burst: all of it is there before
+        // the first cell is read.
+        let long = format!("\"{}\"", "x".repeat(5_000_000));
+        kernel.shell.send(signed(b"other key", ALICE, ["{}", "{}", "{}", &long]).into());
+        let sent: Vec<_> = burst
+            .into_iter()
+            .map(|(sent, frames)| {
+                kernel.shell.send(frames);
+                sent
+            })
+            .collect();
+        kernel.failed(&sent[0]);
+        for aborted in &sent[1..] {
+            kernel.aborted(aborted);
         }
-        kernel.answers();
+        let next = kernel.execute("ok");
+        assert_eq!(kernel.ran(&next, "ok"), 2 * count + 2);
     }
 }
 
@@ -127,7 +144,7 @@ fn after_a_silent_failure_the_next_cells_run() {
     let reply: ErrorReply = kernel.shell.reply(&failing);
     assert_eq!(reply.ename, "Failure");
     kernel.iopub.busy(&failing);
-    kernel.iopub.expect::<callboard::wire::content::Error>(&failing);
+    kernel.iopub.expect::<Error>(&failing);
     kernel.iopub.idle(&failing);
     kernel.ran(&behind, "ok");
 }
@@ -141,7 +158,7 @@ fn a_failing_cell_on_control_aborts_nothing() {
     assert_eq!(reply.ename, "Failure");
     kernel.iopub.busy(&failing);
     kernel.iopub.input(&failing, "fail");
-    kernel.iopub.expect::<callboard::wire::content::Error>(&failing);
+    kernel.iopub.expect::<Error>(&failing);
     kernel.iopub.idle(&failing);
     release(&mut kernel, &first, gate);
     kernel.ran(&behind, "ok");
@@ -154,24 +171,23 @@ fn requests_that_are_no_cells_are_answered_behind_a_failing_cell() {
     let behind = kernel.execute("print never");
     // Answered at once: it needs no turn.
     kernel.answers();
-    let comm = callboard::wire::content::CommMsg {
-        comm_id: "a".into(),
-        data: callboard::wire::content::empty_object(),
-    };
+    let comm = CommMsg { comm_id: "a".into(), data: empty_object() };
     let comm = kernel.send(Channel::Shell, ALICE, &comm);
     all_is_queued(&mut kernel);
     release(&mut kernel, &first, gate);
-    kernel.failed(&failing);
-    // The comm's message is not a cell: it reaches Python while the cell is being aborted.
+    // The comm's message is not a cell: it reaches Python, maybe while the cells are being aborted.
     let mut seen = Vec::new();
-    for _ in 0..5 {
-        let message = kernel.iopub.message("the aborted cell's and the comm's messages");
-        let comm = message.parent[..] == comm.header[..];
-        seen.push((if comm { "comm" } else { "cell" }, message.kind.to_string()));
+    for _ in 0..9 {
+        let message = kernel.iopub.message("the messages of the two cells and of the comm");
+        seen.push((message.parent.to_vec(), message.kind.to_string()));
     }
-    let of = |who| seen.iter().filter(|(whose, _)| *whose == who).map(|(_, kind)| &**kind).collect::<Vec<_>>();
-    assert_eq!(of("comm"), ["status", "stream", "status"]);
-    assert_eq!(of("cell"), ["status", "status"]);
+    let of = |sent: &Sent| -> Vec<&str> {
+        seen.iter().filter(|(parent, _)| *parent == sent.header).map(|(_, kind)| &**kind).collect()
+    };
+    assert_eq!(of(&failing), ["status", "execute_input", "error", "status"]);
+    assert_eq!(of(&behind), ["status", "status"]);
+    assert_eq!(of(&comm), ["status", "stream", "status"]);
+    kernel.shell.reply::<ErrorReply>(&failing);
     let reply: ExecuteReply = kernel.shell.reply(&behind);
     assert!(matches!(reply, ExecuteReply::Aborted { .. }), "{reply:?}");
 }

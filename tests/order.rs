@@ -100,8 +100,8 @@ fn outputs_of_cells_that_run_at_the_same_time_go_to_their_own_cells() {
         kernel.iopub.input(sent, code);
     }
     for n in 0..100 {
-        kernel.kernel.publisher.text(&held_one.parent, Stdout, &format!("one {n}\n"));
-        kernel.kernel.publisher.text(&held_two.parent, Stdout, &format!("two {n}\n"));
+        kernel.kernel.publisher.text(&one.parent(), Stdout, &format!("one {n}\n"));
+        kernel.kernel.publisher.text(&two.parent(), Stdout, &format!("two {n}\n"));
     }
     for n in 0..100 {
         kernel.iopub.text(&one, Stdout, &format!("one {n}\n"));

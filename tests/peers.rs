@@ -5,6 +5,7 @@ mod support;
 
 use std::thread;
 
+use callboard::actors::stdin::Withdraw;
 use callboard::job::{Channel, Parent};
 use callboard::wire::content::{
     ExecuteReply, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status, StreamName,
@@ -53,24 +54,24 @@ fn replies_to_a_client_that_has_gone_are_lost_and_those_behind_them_are_not() {
 fn a_prompt_for_a_client_that_has_gone_costs_the_others_nothing() {
     let mut kernel = TestKernel::start();
     kernel.stdin.peer.vanish(b"bob");
-    let (gone, here) = (
-        kernel.send(Channel::Control, "bob", &cell("hold gate")),
-        kernel.send(Channel::Shell, ALICE, &cell("hold other")),
-    );
-    // In whichever order the two threads come to their holds.
-    let (one, two) = (kernel.held_any(), kernel.held_any());
-    let bobs = if one.parent.msg_id == gone.id { &one } else { &two };
-    let answer = kernel.ask(&bobs.parent, "never seen");
-    kernel.kernel.withdraw(callboard::actors::stdin::Withdraw(answer));
-    let answer = kernel.ask(&if one.parent.msg_id == here.id { &one } else { &two }.parent, "seen");
+    let gone = kernel.send(Channel::Shell, "bob", &cell("hold gate"));
+    let gate = kernel.held("gate");
+    kernel.iopub.busy(&gone);
+    kernel.iopub.input(&gone, "hold gate");
+    let never = kernel.ask(&gone.parent(), "never seen");
+    let here = kernel.send(Channel::Control, "alice", &cell("hold other"));
+    let other = kernel.held("other");
+    kernel.iopub.busy(&here);
+    kernel.iopub.input(&here, "hold other");
+    kernel.ask(&here.parent(), "seen");
     assert_eq!(kernel.stdin.expect::<InputRequest>(&here).prompt, "seen");
-    drop(answer);
-    drop((one, two));
-    kernel.shell.reply::<ExecuteReply>(&here);
-    kernel.control.reply::<ExecuteReply>(&gone);
-    for _ in 0..6 {
-        kernel.iopub.message("busy, input and idle of both cells");
-    }
+    kernel.kernel.withdraw(Withdraw(never));
+    drop(gate);
+    kernel.iopub.idle(&gone);
+    kernel.shell.reply::<ExecuteReply>(&gone);
+    drop(other);
+    kernel.iopub.idle(&here);
+    kernel.control.reply::<ExecuteReply>(&here);
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
     kernel.iopub.peer.stall();
     let text = "x".repeat(CHUNK);
     for _ in 0..CHUNKS {
-        kernel.kernel.publisher.text(&gate.parent, StreamName::Stdout, &text);
+        kernel.kernel.publisher.text(&sent.parent(), StreamName::Stdout, &text);
     }
     assert!(kernel.kernel.publisher.is_congested());
     let publisher = kernel.kernel.publisher.clone();

@@ -134,10 +134,10 @@ fn a_prompt_that_was_withdrawn_takes_no_answer() {
     kernel.iopub.busy(&sent);
     kernel.iopub.input(&sent, "hold gate");
     // As when an interrupt ends `input()` and the next cell asks again.
-    let first = kernel.ask(&gate.parent, "first");
+    let first = kernel.ask(&sent.parent(), "first");
     let withdrawn = prompt(&mut kernel, &sent, "first");
     kernel.kernel.withdraw(Withdraw(first.clone()));
-    let second = kernel.ask(&gate.parent, "second");
+    let second = kernel.ask(&sent.parent(), "second");
     let open = prompt(&mut kernel, &sent, "second");
     answer(&kernel, ALICE, Some(&withdrawn), "for the first");
     answer(&kernel, ALICE, Some(&open), "for the second");

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import sys
+import threading
+from typing import NoReturn
 
 from . import _core
 from .interrupt import Interrupts
@@ -12,7 +17,7 @@ _NEEDED = ("IPython", "comm", "traitlets", "matplotlib_inline")
 
 
 def main(args: list[str]) -> int:
-    """Runs a kernel until it is shut down. Returns the exit code.
+    """Runs a kernel until it is shut down, then ends the process. Returns an exit code if it cannot start.
 
     From the first line on, requests that need no Python are answered: the sockets are bound and the actors
     started before IPython is imported.
@@ -35,4 +40,17 @@ def main(args: list[str]) -> int:
         app = KernelApp.instance(core=core, interrupts=interrupts)
         app.initialize(core.ipython_args)
         app.start()
-    return 0
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """Ends the process as ``sys.exit()`` would, but does not take the interpreter apart: that took a second
+    after a single completion, and a daemon thread that is still in C code can crash it. The kernel's deadline
+    bounds all of this."""
+    # Waits for threads that are not daemons, as the interpreter does before it runs atexit handlers.
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(0)

@@ -92,6 +92,8 @@ fn launch(py: Python<'_>, args: &[String]) -> PyResult<i32> {
     let sys = py.import("sys")?;
     let core = pyo3::wrap_pymodule!(super::_core)(py);
     sys.getattr("modules")?.set_item("callboard._core", core)?;
+    let program = std::env::args().next().unwrap_or_default();
+    sys.setattr("argv", [&[program], args].concat())?;
     // Run from a source tree (`cargo run`), the Python side of the same tree comes first; installed, the
     // one that is installed.
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/python");

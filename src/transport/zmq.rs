@@ -24,7 +24,7 @@ const COPY_LIMIT: usize = 16 * 1024;
 const LINGER_MS: i32 = 1000;
 
 /// How many messages may wait for one subscriber of iopub before the kernel holds back.
-const IOPUB_HIGH_WATER_MARK: i32 = 10_000;
+const IOPUB_HIGH_WATER_MARK: i32 = 1000;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

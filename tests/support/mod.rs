@@ -1,5 +1,5 @@
 //! A kernel on fake sockets, with a frontend that speaks to it and a stand-in for Python.
-#![allow(dead_code)] // every test file uses its own part of this
+#![allow(dead_code, unused_imports)] // every test file uses its own part of this
 
 mod line;
 mod python;
@@ -20,7 +20,7 @@ use callboard::wire::content::{
     Content, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InputRequest, KernelInfoReply,
     KernelInfoRequest, Status,
 };
-use callboard::wire::{EMPTY_OBJECT, Header, Outgoing, Session};
+use callboard::wire::{EMPTY_OBJECT, Frames, Header, Outgoing, Session};
 
 pub use line::{Line, Sent, read, signed};
 pub use python::{Held, Python};
@@ -142,8 +142,19 @@ impl TestKernel {
         kernel
     }
 
+    /// Like [`TestKernel::start`], for a kernel that ends with another process.
+    pub fn start_with_parent(pid: libc::pid_t) -> Self {
+        let mut kernel = Self::with_parent(Some(pid));
+        kernel.python = Some(Python::start(&kernel.kernel));
+        kernel
+    }
+
     /// A kernel whose inboxes nobody reads.
     pub fn without_python() -> Self {
+        Self::with_parent(None)
+    }
+
+    fn with_parent(parent: Option<libc::pid_t>) -> Self {
         let runtime = Rc::new(Runtime::new().unwrap());
         let line = |name| {
             let (socket, peer) = fake::pair();
@@ -162,6 +173,7 @@ impl TestKernel {
             heartbeat: heartbeat_socket,
         };
         let (options, acts) = options();
+        let options = Options { parent, ..options };
         let kernel = Arc::new(kernel::start(sockets, options).unwrap());
         let session = Rc::new(Session::new(KEY));
         let mut kernel =
@@ -198,6 +210,13 @@ impl TestKernel {
         header: &Header,
         content: &C,
     ) -> Sent {
+        let (sent, frames) = self.encode(identity, header, content);
+        self.line(channel).send(frames);
+        sent
+    }
+
+    /// The frames of a message, to be sent later.
+    pub fn encode<C: Content>(&self, identity: &str, header: &Header, content: &C) -> (Sent, Frames) {
         let frames = self.session.encode_with_header(
             header,
             Outgoing {
@@ -209,13 +228,13 @@ impl TestKernel {
                 buffers: Vec::new(),
             },
         );
-        self.line(channel).send(frames);
-        Sent {
+        let sent = Sent {
             id: header.msg_id.clone(),
             kind: C::TYPE,
             header: serde_json::to_vec(header).unwrap(),
             identity: identity.to_owned(),
-        }
+        };
+        (sent, frames)
     }
 
     /// Alice sends a cell on shell.
@@ -228,12 +247,6 @@ impl TestKernel {
     #[track_caller]
     pub fn held(&self, name: &str) -> Held {
         self.python().held(name)
-    }
-
-    /// Like [`TestKernel::held`], for any name.
-    #[track_caller]
-    pub fn held_any(&self) -> Held {
-        self.python().held_any()
     }
 
     /// Asks a client for a line, as code that runs for a request does.

@@ -10,7 +10,6 @@ use std::thread;
 use callboard::actors::caller::Work;
 use callboard::actors::stdin::{Answer, Ask};
 use callboard::inbox::Inbox;
-use callboard::job::Parent;
 use callboard::kernel::Kernel;
 use callboard::request::{Outcome, Request};
 use callboard::wire::MessageType;
@@ -28,7 +27,6 @@ pub struct Python {
 
 /// A cell that waits for the test. Dropping this lets it go on.
 pub struct Held {
-    pub parent: Arc<Parent>,
     name: String,
     _release: mpsc::Sender<()>,
 }
@@ -53,14 +51,9 @@ impl Python {
 
     #[track_caller]
     pub fn held(&self, name: &str) -> Held {
-        let held = self.held_any();
+        let held = self.held.recv_timeout(PATIENCE).expect("a cell was to come to its hold");
         assert_eq!(held.name, name);
         held
-    }
-
-    #[track_caller]
-    pub fn held_any(&self) -> Held {
-        self.held.recv_timeout(PATIENCE).expect("a cell was to come to its hold")
     }
 
     /// Waits until both threads have ended.
@@ -177,8 +170,7 @@ impl Interpreter {
             }
             "hold" => {
                 let (release, released) = mpsc::channel();
-                let parent = request.job.parent.clone();
-                let held = Held { parent, name: rest.to_owned(), _release: release };
+                let held = Held { name: rest.to_owned(), _release: release };
                 self.hold.send(held).unwrap_or_default();
                 // The error says that the test has let go.
                 released.recv().unwrap_or_default();

@@ -1,0 +1,133 @@
+"""Fixtures: running kernels, started both ways, and clients of them."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from support import WAYS, Client, Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+#: Seconds after which a test (or its set-up) is broken off, so that a hang is a failure and not a hang.
+LIMIT = 150
+
+_failed = pytest.StashKey[bool]()
+
+
+def _limited() -> Iterator[None]:
+    def give_up(_signum: int, _frame: object) -> None:
+        raise TimeoutError(f"not done after {LIMIT} seconds")
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LIMIT)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    return (yield from _limited())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    return (yield from _limited())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown() -> Iterator[None]:
+    return (yield from _limited())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+class Shared:
+    """A kernel for all tests of a module; replaced when a test has left it in an unknown state."""
+
+    def __init__(self, start: Callable[[], Kernel]) -> None:
+        self._start = start
+        self._kernel: Kernel | None = None
+
+    def get(self) -> Kernel:
+        if self._kernel is None or not self._kernel.alive:
+            self.drop()
+            self._kernel = self._start()
+        return self._kernel
+
+    def drop(self) -> None:
+        if self._kernel is not None:
+            self._kernel.close()
+            self._kernel = None
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def way(request: pytest.FixtureRequest) -> str:
+    """How kernels are started: ``python -m callboard``, or the `kernel` binary."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def _shared(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel")))
+    yield shared
+    shared.drop()
+
+
+@pytest.fixture
+def kernel(_shared: Shared, request: pytest.FixtureRequest) -> Iterator[Kernel]:
+    """A kernel that the tests of a module share."""
+    kernel = _shared.get()
+    yield kernel
+    if request.node.stash.get(_failed, False):
+        print(f"--- terminal of the kernel ---\n{kernel.terminal}")
+        _shared.drop()
+
+
+@pytest.fixture
+def client(kernel: Kernel) -> Iterator[Client]:
+    """A frontend of the shared kernel, with nothing received yet."""
+    with kernel.connect() as client:
+        yield client
+
+
+@pytest.fixture
+def start_kernel(way: str, tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
+    """Starts kernels that the test has for itself: ``start_kernel(*options, **environment)``."""
+    started: list[Kernel] = []
+
+    def start(*options: str, **env: str) -> Kernel:
+        folder = tmp_path / f"kernel{len(started)}"
+        folder.mkdir()
+        started.append(Kernel(way, folder, *options, **env))
+        return started[-1]
+
+    yield start
+    for kernel in started:
+        kernel.close()
+        print(f"--- terminal of a kernel ---\n{kernel.terminal}")
+
+
+@pytest.fixture
+def fresh_kernel(start_kernel: Callable[..., Kernel]) -> Kernel:
+    """A kernel that the test has for itself, and may end."""
+    return start_kernel()
+
+
+@pytest.fixture
+def fresh_client(fresh_kernel: Kernel) -> Iterator[Client]:
+    """A frontend of the fresh kernel."""
+    with fresh_kernel.connect() as client:
+        yield client

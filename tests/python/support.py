@@ -1,0 +1,369 @@
+"""Starts kernels and talks to them as a frontend does.
+
+Nothing here sleeps: everything waits for a message, or for a process to end, with a deadline for the whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zmq
+from jupyter_client import BlockingKernelClient, KernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Message = dict[str, Any]
+    Condition = Callable[[Message], bool]
+
+#: How long anything may take before a test fails, seconds. Generous: it is no measurement.
+TIMEOUT = 60.0
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+#: The two ways of starting a kernel.
+WAYS = ("module", "binary")
+
+
+def kernel_binary() -> Path:
+    """The `kernel` binary that the tests run."""
+    given = os.environ.get("CALLBOARD_KERNEL_BIN")
+    candidates = [REPOSITORY / "target" / profile / "kernel" for profile in ("release", "debug")]
+    for path in [Path(given)] if given else candidates:
+        if path.is_file():
+            return path
+    pytest.fail(
+        f"there is no {given or ' and no '.join(map(str, candidates))}: build it with `cargo build --release`, "
+        "or name one in CALLBOARD_KERNEL_BIN",
+        pytrace=False,
+    )
+
+
+def command(way: str) -> list[str]:
+    """The command line that starts a kernel this way, without the connection file."""
+    if way == "module":
+        return [sys.executable, "-m", "callboard"]
+    return [str(kernel_binary()), "--python", sys.executable]
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    """The environment of a kernel that shares no file with another one, nor with the user's."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "CALLBOARD_", "MPL"))}
+    env.update(
+        IPYTHONDIR=str(folder / "ipython"),
+        JUPYTER_RUNTIME_DIR=str(folder / "runtime"),
+        JUPYTER_CONFIG_DIR=str(folder / "config"),
+        MPLCONFIGDIR=str(folder / "matplotlib"),
+    )
+    env.update(changes)
+    return env
+
+
+def write_kernelspec(folder: Path, way: str, *options: str) -> KernelSpecManager:
+    """Makes a kernelspec `callboard` that starts a kernel this way, and a manager that knows only it."""
+    spec = {
+        "argv": [*command(way), "-f", "{connection_file}", *options],
+        "display_name": f"callboard, {way}",
+        "language": "python",
+        "interrupt_mode": "message",
+    }
+    place = folder / "kernels" / "callboard"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "kernel.json").write_text(json.dumps(spec))
+    return KernelSpecManager(kernel_dirs=[str(folder / "kernels")], ensure_native_kernel=False)
+
+
+def parent_id(message: Message) -> str | None:
+    """The id of the request that a message belongs to."""
+    return message["parent_header"].get("msg_id")
+
+
+class Deadline:
+    """A time until which something has to have happened."""
+
+    def __init__(self, timeout: float = TIMEOUT) -> None:
+        self._end = time.monotonic() + timeout
+
+    def left(self, what: str) -> float:
+        """Seconds left; fails the test if there are none."""
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"waited in vain for {what}")
+        return left
+
+
+@dataclass
+class Run:
+    """What came of a cell: the content of its reply, and what was published for it from busy to idle."""
+
+    msg_id: str
+    reply: dict[str, Any]
+    messages: list[Message] = field(repr=False)
+
+    @property
+    def status(self) -> str:
+        return self.reply["status"]
+
+    @property
+    def types(self) -> list[str]:
+        """The types of the messages, the states of the status messages in their place."""
+        return [m["content"].get("execution_state") or m["msg_type"] for m in self.messages]
+
+    def contents(self, *msg_types: str) -> list[dict[str, Any]]:
+        """The contents of the messages of these types."""
+        return [m["content"] for m in self.messages if m["msg_type"] in msg_types]
+
+    def text(self, name: str) -> str:
+        """All that was printed on this stream."""
+        return "".join(c["text"] for c in self.contents("stream") if c["name"] == name)
+
+    @property
+    def stdout(self) -> str:
+        return self.text("stdout")
+
+    @property
+    def stderr(self) -> str:
+        return self.text("stderr")
+
+    @property
+    def result(self) -> str | None:
+        """The value of the cell's last expression, as text."""
+        results = self.contents("execute_result")
+        assert len(results) <= 1
+        return results[0]["data"]["text/plain"] if results else None
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The only error that the cell has shown."""
+        (error,) = self.contents("error")
+        return error
+
+
+class Client:
+    """A frontend. It keeps every message that it has received, so that none is missed for being early."""
+
+    def __init__(self, connection_file: str | Path, kernel: subprocess.Popen | None = None) -> None:
+        self._kernel = kernel
+        self.kc = BlockingKernelClient(context=zmq.Context.instance())
+        self.kc.load_connection_file(str(connection_file))
+        self.kc.start_channels(hb=False)
+        self._replies: dict[str, list[Message]] = {"shell": [], "control": [], "stdin": []}
+        #: Everything that was published since the client subscribed.
+        self.log: list[Message] = []
+
+    def subscribe(self) -> None:
+        """Waits until the kernel knows that this client listens."""
+        self.wait(lambda m: m["msg_type"] == "iopub_welcome")
+
+    def close(self) -> None:
+        self.kc.stop_channels()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- requests and replies ---------------------------------------------------------------------------
+
+    def send(
+        self,
+        msg_type: str,
+        content: dict[str, Any] | None = None,
+        *,
+        channel: str = "shell",
+        metadata: dict[str, Any] | None = None,
+        buffers: list[Any] | None = None,
+    ) -> str:
+        """Sends a request and returns its id."""
+        message = self.kc.session.msg(msg_type, content or {}, metadata=metadata)
+        self.kc.session.send(self._channel(channel).socket, message, buffers=buffers)
+        return message["header"]["msg_id"]
+
+    def reply(self, msg_id: str, channel: str = "shell", timeout: float = TIMEOUT) -> Message:
+        """The reply to a request, waited for."""
+        found = self._find(msg_id, channel)
+        deadline = Deadline(timeout)
+        while found is None:
+            self._receive(channel, deadline, f"the reply to {msg_id} on {channel}")
+            found = self._find(msg_id, channel)
+        return found
+
+    def replied(self, msg_id: str, channel: str = "shell") -> bool:
+        """Whether the reply is here already."""
+        while self._channel(channel).msg_ready():
+            self._replies[channel].append(self._channel(channel).get_msg())
+        return self._find(msg_id, channel) is not None
+
+    def ask(self, msg_type: str, content: dict[str, Any] | None = None, *, channel: str = "shell") -> dict[str, Any]:
+        """The content of the reply to a request."""
+        return self.reply(self.send(msg_type, content, channel=channel), channel)["content"]
+
+    def replies(self, channel: str = "shell") -> list[Message]:
+        """The replies received so far, in the order of their arrival."""
+        return self._replies[channel]
+
+    def _find(self, msg_id: str, channel: str) -> Message | None:
+        return next((m for m in self._replies[channel] if parent_id(m) == msg_id), None)
+
+    # -- cells ------------------------------------------------------------------------------------------
+
+    def execute(self, code: str, **options: Any) -> str:
+        """Sends a cell and returns the request's id."""
+        content = {
+            "code": code,
+            "silent": False,
+            "store_history": True,
+            "user_expressions": {},
+            "allow_stdin": True,
+            "stop_on_error": True,
+        }
+        return self.send("execute_request", {**content, **options})
+
+    def finish(self, msg_id: str, timeout: float = TIMEOUT) -> Run:
+        """Waits until a cell has been answered and is idle."""
+        reply = self.reply(msg_id, timeout=timeout)
+        self.wait_idle(msg_id, timeout=timeout)
+        messages = self.published(msg_id)
+        end = next(i for i, m in enumerate(messages) if m["content"].get("execution_state") == "idle")
+        return Run(msg_id, reply["content"], messages[: end + 1])
+
+    def run(self, code: str, timeout: float = TIMEOUT, **options: Any) -> Run:
+        """Runs a cell to its end."""
+        return self.finish(self.execute(code, **options), timeout)
+
+    def start(self, code: str, **options: Any) -> str:
+        """Sends a cell that prints ``started``, and waits for that. Returns the request's id."""
+        msg_id = self.execute(code, **options)
+        self.wait_text("started", msg_id)
+        return msg_id
+
+    # -- what is published ------------------------------------------------------------------------------
+
+    def wait(self, condition: Condition, timeout: float = TIMEOUT, what: str = "a message on iopub") -> Message:
+        """The first published message for which this holds, of those received and those to come."""
+        deadline = Deadline(timeout)
+        position = 0
+        while True:
+            for message in self.log[position:]:
+                if condition(message):
+                    return message
+            position = len(self.log)
+            self._receive("iopub", deadline, what)
+
+    def wait_text(self, text: str, msg_id: str, name: str = "stdout", timeout: float = TIMEOUT) -> str:
+        """Waits until a cell has printed this. Returns all that it has printed."""
+        printed = ""
+
+        def is_there(message: Message) -> bool:
+            nonlocal printed
+            if message["msg_type"] == "stream" and parent_id(message) == msg_id and message["content"]["name"] == name:
+                printed += message["content"]["text"]
+            return text in printed
+
+        self.wait(is_there, timeout, f"{text!r} on {name}")
+        return printed
+
+    def wait_idle(self, msg_id: str, timeout: float = TIMEOUT) -> Message:
+        """Waits until a request has been dealt with."""
+        return self.wait(
+            lambda m: parent_id(m) == msg_id and m["content"].get("execution_state") == "idle",
+            timeout,
+            f"idle of {msg_id}",
+        )
+
+    def published(self, msg_id: str) -> list[Message]:
+        """What has been received so far for one request."""
+        return [m for m in self.log if parent_id(m) == msg_id]
+
+    # -- input ------------------------------------------------------------------------------------------
+
+    def prompts(self) -> Iterator[Message]:
+        """The questions of the kernel, as they come."""
+        position = 0
+        while True:
+            while len(self._replies["stdin"]) <= position:
+                self._receive("stdin", Deadline(), "an input_request")
+            yield self._replies["stdin"][position]
+            position += 1
+
+    def answer(self, value: str, prompt: Message | None = None) -> None:
+        """Answers a question; without `prompt` as older clients do, which do not say which one."""
+        parent = prompt["header"] if prompt else None
+        message = self.kc.session.msg("input_reply", {"value": value, "status": "ok"}, parent=parent)
+        self.kc.stdin_channel.send(message)
+
+    # -- receiving --------------------------------------------------------------------------------------
+
+    def _channel(self, name: str) -> Any:
+        return getattr(self.kc, f"{name}_channel")
+
+    def _receive(self, name: str, deadline: Deadline, what: str) -> None:
+        """Waits for a message on a channel and keeps it with those that have come with it."""
+        channel = self._channel(name)
+        store = self.log if name == "iopub" else self._replies[name]
+        while not channel.socket.poll(min(deadline.left(what), 1.0) * 1000):
+            code = self._kernel.poll() if self._kernel else None
+            if code is not None and not channel.msg_ready():
+                raise EOFError(f"the kernel has ended with code {code}, instead of sending {what}")
+        while channel.msg_ready():
+            store.append(channel.get_msg())
+
+
+class Kernel:
+    """A kernel, started by Jupyter's `KernelManager` from a kernelspec made for it."""
+
+    def __init__(self, way: str, folder: Path, *options: str, **env: str) -> None:
+        self.way = way
+        self.folder = folder
+        self.terminal_file = folder / "terminal.txt"
+        self.manager = KernelManager(
+            kernel_name="callboard",
+            kernel_spec_manager=write_kernelspec(folder, way, *options),
+            connection_file=str(folder / "connection.json"),
+        )
+        with self.terminal_file.open("a") as terminal:
+            self.manager.start_kernel(
+                env=environment(folder, **env), cwd=str(folder), stdout=terminal, stderr=subprocess.STDOUT
+            )
+
+    @property
+    def process(self) -> subprocess.Popen:
+        return self.manager.provisioner.process
+
+    @property
+    def connection_file(self) -> str:
+        return self.manager.connection_file
+
+    @property
+    def terminal(self) -> str:
+        """What the kernel has written to its terminal so far."""
+        return self.terminal_file.read_text(errors="replace")
+
+    def connect(self) -> Client:
+        """Another frontend of this kernel."""
+        client = Client(self.connection_file, self.process)
+        client.subscribe()
+        return client
+
+    def wait_end(self, timeout: float = TIMEOUT) -> int:
+        """Waits until the process has ended; returns the exit code."""
+        return self.process.wait(timeout)
+
+    @property
+    def alive(self) -> bool:
+        return self.manager.has_kernel and self.process.poll() is None
+
+    def close(self) -> None:
+        """Ends the kernel, whatever it does."""
+        if self.manager.has_kernel:
+            self.manager.shutdown_kernel(now=True)

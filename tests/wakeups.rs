@@ -1,0 +1,228 @@
+//! Thousands of messages, and not one that is lost or waits for the next one to be noticed.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use callboard::job::{Channel, Parent};
+use callboard::kernel::{self, Sockets};
+use callboard::transport::zmq::{Bound, Role, bind};
+use callboard::wire::content::{
+    CompleteRequest, Content, ExecuteReply, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status,
+    StreamName,
+};
+use callboard::wire::{Frames, Incoming, MessageType, ReplayGuard, Session};
+use serde_json::Value;
+use support::{ALICE, KEY, PATIENCE, Sent, TestKernel, cell, options, signed};
+
+/// As many as it takes for a rare loss to show.
+const ROUNDS: usize = 20_000;
+
+#[test]
+fn no_cell_of_20_000_is_lost() {
+    // In bursts, so that the threads between the sockets and Python fall asleep again and again.
+    let mut kernel = TestKernel::start();
+    let mut count = 0;
+    while count < ROUNDS {
+        let burst: Vec<_> = (0..count % 40 + 1).map(|_| kernel.execute("ok")).collect();
+        for sent in &burst {
+            count += 1;
+            assert_eq!(kernel.ran(sent, "ok"), count as u64);
+        }
+    }
+}
+
+#[test]
+fn no_request_of_20_000_of_many_kinds_is_lost() {
+    let mut kernel = TestKernel::start();
+    let complete = CompleteRequest { code: "pri".into(), cursor_pos: None };
+    for _ in 0..ROUNDS / 40 {
+        // Four ways through the kernel: Python and no Python, shell and control.
+        let mut shell = Vec::new();
+        let mut control = Vec::new();
+        for _ in 0..10 {
+            shell.push(kernel.send(Channel::Shell, ALICE, &KernelInfoRequest {}));
+            control.push(kernel.send(Channel::Control, ALICE, &KernelInfoRequest {}));
+            shell.push(kernel.send(Channel::Shell, ALICE, &complete));
+            control.push(kernel.send(Channel::Control, ALICE, &cell("ok")));
+        }
+        let mut idle = 0;
+        while idle < shell.len() + control.len() {
+            let message = kernel.iopub.message("the status of every request");
+            if message.kind == MessageType::Status && message.content.ends_with(b"\"idle\"}") {
+                idle += 1;
+            }
+        }
+        for (channel, sent) in [(Channel::Shell, shell), (Channel::Control, control)] {
+            let mut open: Vec<&Sent> = sent.iter().collect();
+            while !open.is_empty() {
+                let reply = kernel.line(channel).message("a reply to every request");
+                let at = open.iter().position(|sent| *sent.header == *reply.parent).expect("a known request");
+                open.swap_remove(at);
+            }
+        }
+    }
+}
+
+/// A kernel on sockets of the real kind, and where they are.
+struct Real {
+    context: zmq::Context,
+    kernel: Arc<kernel::Kernel>,
+    addresses: [String; 4],
+}
+
+impl Real {
+    fn start() -> Self {
+        let context = zmq::Context::new();
+        let bind = |role| -> Bound { bind(&context, role, "tcp://127.0.0.1:*").unwrap() };
+        let sockets = Sockets {
+            shell: bind(Role::Router),
+            control: bind(Role::Router),
+            stdin: bind(Role::Router),
+            iopub: bind(Role::Publisher),
+            heartbeat: bind(Role::Router),
+        };
+        let addresses = [&sockets.shell, &sockets.control, &sockets.iopub, &sockets.heartbeat]
+            .map(|socket| socket.address.clone());
+        let kernel = Arc::new(kernel::start(sockets, options().0).unwrap());
+        Self { context, kernel, addresses }
+    }
+
+    fn connect(&self, kind: zmq::SocketType, address: &str) -> zmq::Socket {
+        let socket = self.context.socket(kind).unwrap();
+        socket.set_rcvtimeo(i32::try_from(PATIENCE.as_millis()).unwrap()).unwrap();
+        socket.set_linger(0).unwrap();
+        socket.connect(address).unwrap();
+        socket
+    }
+
+    /// A client that asks what the kernel is, waits for the answer, and asks again.
+    fn ask(&self, address: &str, rounds: usize) -> impl FnOnce() + use<> {
+        let socket = self.connect(zmq::DEALER, address);
+        move || {
+            for round in 0..rounds {
+                let id = format!("{:?} {round}", thread::current().id());
+                let header = format!(r#"{{"msg_id":"{id}","msg_type":"kernel_info_request"}}"#);
+                let mut frames = signed(KEY, "", [&header, "{}", "{}", "{}"]);
+                // The identity is added by the kernel's socket.
+                frames.remove(0);
+                socket.send_multipart(frames, 0).unwrap();
+                let reply = match socket.recv_multipart(0) {
+                    Ok(reply) => reply,
+                    Err(problem) => panic!("no reply in round {round}: {problem}"),
+                };
+                assert_eq!(String::from_utf8_lossy(&reply[3]), header, "it is the reply to this request");
+            }
+        }
+    }
+
+    /// A subscriber of everything, who has been greeted.
+    fn subscribe(&self) -> zmq::Socket {
+        let socket = self.connect(zmq::SUB, &self.addresses[2]);
+        socket.set_subscribe(b"").unwrap();
+        loop {
+            // The status that says that the kernel starts may be ahead of the greeting.
+            let message = decode(&socket);
+            if message.kind == IopubWelcome::TYPE {
+                return socket;
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn decode(socket: &zmq::Socket) -> Incoming {
+    let frames: Frames = socket.recv_multipart(0).expect("a message on iopub").into();
+    Incoming::decode(frames, Session::new(KEY).signer(), &mut ReplayGuard::new()).unwrap()
+}
+
+#[test]
+fn no_request_of_20_000_is_lost_on_real_sockets() {
+    let real = Real::start();
+    let subscriber = real.subscribe();
+    let [shell, control, _, heartbeat] = &real.addresses;
+    let over = Arc::new(AtomicBool::new(false));
+
+    let asking = thread::spawn(real.ask(shell, ROUNDS));
+    let on_control = thread::spawn(real.ask(control, ROUNDS / 10));
+    let beats = real.connect(zmq::DEALER, heartbeat);
+    let beating = thread::spawn({
+        let over = over.clone();
+        move || {
+            let mut count = 0_u64;
+            while !over.load(Ordering::Acquire) {
+                let beat = count.to_le_bytes();
+                beats.send(&beat[..], 0).unwrap();
+                assert_eq!(beats.recv_bytes(0).expect("the echo of a heartbeat"), beat);
+                count += 1;
+            }
+        }
+    });
+
+    // A reader of iopub, who sees every status of every request, among text of no request.
+    let publisher = real.kernel.publisher.clone();
+    let nobody = Arc::new(Parent::none());
+    let mut idle = 0;
+    while idle < ROUNDS + ROUNDS / 10 {
+        let frames = subscriber.recv_multipart(0).expect("the status of every request");
+        if frames.last().is_some_and(|content| content.ends_with(b"\"idle\"}")) {
+            idle += 1;
+            if idle % 100 == 0 {
+                publisher.text(&nobody, StreamName::Stdout, "text\n");
+            }
+        }
+    }
+    asking.join().unwrap();
+    on_control.join().unwrap();
+    over.store(true, Ordering::Release);
+    beating.join().unwrap();
+    real.kernel.close(PATIENCE);
+}
+
+#[test]
+fn new_subscribers_are_greeted_among_traffic_on_real_sockets() {
+    let real = Real::start();
+    let over = Arc::new(AtomicBool::new(false));
+    let publishing = thread::spawn({
+        let (publisher, over) = (real.kernel.publisher.clone(), over.clone());
+        move || {
+            let nobody = Arc::new(Parent::none());
+            while !over.load(Ordering::Acquire) {
+                publisher.text(&nobody, StreamName::Stdout, "text\n");
+                publisher.flush();
+                thread::yield_now();
+            }
+        }
+    });
+    for _ in 0..200 {
+        // Waits for its greeting, however much else there is to read.
+        drop(real.subscribe());
+    }
+    over.store(true, Ordering::Release);
+    publishing.join().unwrap();
+    real.kernel.close(PATIENCE);
+}
+
+#[test]
+fn a_client_that_goes_and_comes_back_is_answered_on_real_sockets() {
+    let real = Real::start();
+    for _ in 0..50 {
+        let gone = real.connect(zmq::DEALER, &real.addresses[0]);
+        gone.set_identity(b"client").unwrap_or_default();
+        let header = format!(r#"{{"msg_id":"{}","msg_type":"kernel_info_request"}}"#, uuid());
+        let mut frames = signed(KEY, "", [&header, "{}", "{}", "{}"]);
+        frames.remove(0);
+        gone.send_multipart(frames, 0).unwrap();
+        // Does not wait for the reply.
+        drop(gone);
+        real.ask(&real.addresses[0], 1)();
+    }
+    real.kernel.close(PATIENCE);
+}
+
+fn uuid() -> String {
+    Session::new(b"").id().to_owned()
+}

@@ -20,22 +20,16 @@ pub struct Connection {
     #[serde(default = "localhost")]
     pub ip: String,
     /// TCP port, or the suffix of the socket file, of each channel. 0 lets the system choose.
-    #[serde(default)]
     pub shell_port: u16,
     /// See `shell_port`.
-    #[serde(default)]
     pub iopub_port: u16,
     /// See `shell_port`.
-    #[serde(default)]
     pub stdin_port: u16,
     /// See `shell_port`.
-    #[serde(default)]
     pub control_port: u16,
     /// See `shell_port`.
-    #[serde(default)]
     pub hb_port: u16,
     /// Signs every message; empty for none.
-    #[serde(default)]
     pub key: String,
     /// The only one there is: `hmac-sha256`.
     #[serde(default = "hmac_sha256")]
@@ -124,7 +118,14 @@ impl Connection {
     }
 
     fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.trim_ascii_start().first() != Some(&b'{') {
+            return Err("it is not a JSON object".into());
+        }
         let connection: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        let Self { shell_port, iopub_port, stdin_port, control_port, hb_port, .. } = connection;
+        if [shell_port, iopub_port, stdin_port, control_port, hb_port].contains(&0) {
+            return Err("a port is 0, so no client could know where to connect".into());
+        }
         if !matches!(connection.transport.as_str(), "tcp" | "ipc") {
             return Err(format!("transport is {:?}, it must be \"tcp\" or \"ipc\"", connection.transport));
         }
@@ -194,10 +195,21 @@ mod tests {
 
     use super::*;
 
+    fn some() -> Connection {
+        Connection {
+            shell_port: 1,
+            iopub_port: 2,
+            stdin_port: 3,
+            control_port: 4,
+            hb_port: 5,
+            ..Connection::default()
+        }
+    }
+
     #[test]
     fn what_is_written_reads_back_and_is_private() {
         let folder = tempfile::tempdir().unwrap();
-        let connection = Connection { shell_port: 5, ..Connection::default() };
+        let connection = some();
         let path = connection.write(Some(&folder.path().join("new/kernel.json"))).unwrap();
         assert_eq!(Connection::read(&path).unwrap(), connection);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -205,17 +217,23 @@ mod tests {
 
     #[test]
     fn a_bad_file_says_what_is_wrong() {
-        for (text, told) in [
-            ("", "EOF"),
-            ("[]", "expected"),
-            (r#"{"shell_port": "x"}"#, "u16"),
-            (r#"{"shell_port": 70000}"#, "70000"),
-            (r#"{"transport": "carrier pigeon"}"#, "carrier pigeon"),
-            (r#"{"key": "k", "signature_scheme": "hmac-md5"}"#, "hmac-md5"),
-            (r#"{"curve_publickey": "k"}"#, "CURVE"),
-        ] {
+        for (text, told) in [("", "object"), ("[]", "object"), ("{", "EOF"), ("{}", "shell_port")] {
             let error = Connection::parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");
+        }
+        let good = serde_json::to_value(some()).unwrap();
+        for (key, value, told) in [
+            ("shell_port", serde_json::json!("x"), "u16"),
+            ("shell_port", 70_000.into(), "70000"),
+            ("hb_port", 0.into(), "port is 0"),
+            ("transport", "carrier pigeon".into(), "carrier pigeon"),
+            ("signature_scheme", "hmac-md5".into(), "hmac-md5"),
+            ("curve_publickey", "k".into(), "CURVE"),
+        ] {
+            let mut bad = good.clone();
+            bad[key] = value;
+            let error = Connection::parse(bad.to_string().as_bytes()).unwrap_err();
+            assert!(error.contains(told), "{bad}: {error}");
         }
     }
 

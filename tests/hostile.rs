@@ -102,8 +102,7 @@ fn content_that_is_not_utf8_gets_an_error_reply() {
     let raw = serde_json::to_vec(&header).unwrap();
     let content = b"{\"code\":\"\xff\"}";
     let signature = callboard::wire::Signer::new(KEY).sign([&raw, b"{}", b"{}", content]);
-    let frames: [&[u8]; 7] =
-        [b"alice", DELIMITER, signature.as_bytes(), &raw, b"{}", b"{}", content];
+    let frames: [&[u8]; 7] = [b"alice", DELIMITER, signature.as_bytes(), &raw, b"{}", b"{}", content];
     kernel.shell.send(frames.map(<[u8]>::to_vec).to_vec().into());
     let kind = MessageType::ExecuteRequest;
     let sent = Sent { id: header.msg_id, kind, header: raw, identity: ALICE.to_owned() };
@@ -194,7 +193,9 @@ fn a_replayed_message_is_dropped() {
 #[test]
 fn only_answers_belong_on_stdin() {
     let mut kernel = TestKernel::start();
-    for msg_type in ["execute_request", "kernel_info_request", "input_request", "nonsense", "shutdown_request"] {
+    for msg_type in
+        ["execute_request", "kernel_info_request", "input_request", "nonsense", "shutdown_request"]
+    {
         send(&mut kernel, Channel::Stdin, msg_type, r#"{"code":"print never"}"#);
     }
     kernel.answers();

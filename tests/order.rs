@@ -46,7 +46,7 @@ fn stdout_stderr_and_displays_keep_their_order() {
 fn a_flood_of_text_comes_whole_and_in_few_messages() {
     let mut kernel = TestKernel::start();
     let sent = kernel.execute("flood 20000");
-    let text: String = (0..20_000).map(|n| format!("{n}\n")).collect();
+    let text = (0..20_000).flat_map(|n| [n.to_string(), "\n".to_owned()]).collect::<String>();
     kernel.iopub.busy(&sent);
     kernel.iopub.input(&sent, "flood 20000");
     let messages = kernel.iopub.text(&sent, Stdout, &text);

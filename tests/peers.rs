@@ -126,7 +126,7 @@ fn a_client_that_does_not_read_its_replies_gets_them_all_in_the_end() {
 fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() {
     const CHUNK: usize = 1 << 20;
     const CHUNKS: usize = 40;
-    let mut kernel = TestKernel::start();
+    let mut kernel = TestKernel::start_unsigned();
     let sent = kernel.execute("hold gate");
     let gate = kernel.held("gate");
     kernel.iopub.busy(&sent);

@@ -185,7 +185,12 @@ fn what_helps_with_typing_is_answered_by_the_control_thread_while_a_cell_runs() 
             kernel.send(
                 channel,
                 ALICE,
-                &InspectRequest { code: "print".into(), cursor_pos: Some(1), detail_level: 0, omit_sections: Vec::new() },
+                &InspectRequest {
+                    code: "print".into(),
+                    cursor_pos: Some(1),
+                    detail_level: 0,
+                    omit_sections: Vec::new(),
+                },
             ),
             kernel.send(channel, ALICE, &IsCompleteRequest { code: "1".into() }),
             kernel.send(channel, ALICE, &history),

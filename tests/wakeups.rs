@@ -8,15 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use callboard::job::{Channel, Parent};
-use callboard::kernel::{self, Sockets};
+use callboard::kernel::{self, Options, Sockets};
 use callboard::transport::zmq::{Bound, Role, bind};
-use callboard::wire::content::{
-    CompleteRequest, Content, ExecuteReply, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status,
-    StreamName,
-};
+use callboard::wire::content::{CompleteRequest, Content, IopubWelcome, KernelInfoRequest, StreamName};
 use callboard::wire::{Frames, Incoming, MessageType, ReplayGuard, Session};
-use serde_json::Value;
-use support::{ALICE, KEY, PATIENCE, Sent, TestKernel, cell, options, signed};
+use support::{ALICE, PATIENCE, Sent, TestKernel, cell, options, signed};
 
 /// As many as it takes for a rare loss to show.
 const ROUNDS: usize = 20_000;
@@ -24,10 +20,10 @@ const ROUNDS: usize = 20_000;
 #[test]
 fn no_cell_of_20_000_is_lost() {
     // In bursts, so that the threads between the sockets and Python fall asleep again and again.
-    let mut kernel = TestKernel::start();
+    let mut kernel = TestKernel::start_unsigned();
     let mut count = 0;
     while count < ROUNDS {
-        let burst: Vec<_> = (0..count % 40 + 1).map(|_| kernel.execute("ok")).collect();
+        let burst: Vec<_> = (0..=count % 40).map(|_| kernel.execute("ok")).collect();
         for sent in &burst {
             count += 1;
             assert_eq!(kernel.ran(sent, "ok"), count as u64);
@@ -37,7 +33,7 @@ fn no_cell_of_20_000_is_lost() {
 
 #[test]
 fn no_request_of_20_000_of_many_kinds_is_lost() {
-    let mut kernel = TestKernel::start();
+    let mut kernel = TestKernel::start_unsigned();
     let complete = CompleteRequest { code: "pri".into(), cursor_pos: None };
     for _ in 0..ROUNDS / 40 {
         // Four ways through the kernel: Python and no Python, shell and control.
@@ -87,7 +83,8 @@ impl Real {
         };
         let addresses = [&sockets.shell, &sockets.control, &sockets.iopub, &sockets.heartbeat]
             .map(|socket| socket.address.clone());
-        let kernel = Arc::new(kernel::start(sockets, options().0).unwrap());
+        let options = Options { key: Vec::new(), ..options().0 };
+        let kernel = Arc::new(kernel::start(sockets, options).unwrap());
         Self { context, kernel, addresses }
     }
 
@@ -102,11 +99,11 @@ impl Real {
     /// A client that asks what the kernel is, waits for the answer, and asks again.
     fn ask(&self, address: &str, rounds: usize) -> impl FnOnce() + use<> {
         let socket = self.connect(zmq::DEALER, address);
+        let id = uuid();
         move || {
             for round in 0..rounds {
-                let id = format!("{:?} {round}", thread::current().id());
-                let header = format!(r#"{{"msg_id":"{id}","msg_type":"kernel_info_request"}}"#);
-                let mut frames = signed(KEY, "", [&header, "{}", "{}", "{}"]);
+                let header = format!(r#"{{"msg_id":"{id} {round}","msg_type":"kernel_info_request"}}"#);
+                let mut frames = signed(b"", "", [&header, "{}", "{}", "{}"]);
                 // The identity is added by the kernel's socket.
                 frames.remove(0);
                 socket.send_multipart(frames, 0).unwrap();
@@ -136,7 +133,7 @@ impl Real {
 #[track_caller]
 fn decode(socket: &zmq::Socket) -> Incoming {
     let frames: Frames = socket.recv_multipart(0).expect("a message on iopub").into();
-    Incoming::decode(frames, Session::new(KEY).signer(), &mut ReplayGuard::new()).unwrap()
+    Incoming::decode(frames, Session::new(b"").signer(), &mut ReplayGuard::new()).unwrap()
 }
 
 #[test]
@@ -213,7 +210,7 @@ fn a_client_that_goes_and_comes_back_is_answered_on_real_sockets() {
         let gone = real.connect(zmq::DEALER, &real.addresses[0]);
         gone.set_identity(b"client").unwrap_or_default();
         let header = format!(r#"{{"msg_id":"{}","msg_type":"kernel_info_request"}}"#, uuid());
-        let mut frames = signed(KEY, "", [&header, "{}", "{}", "{}"]);
+        let mut frames = signed(b"", "", [&header, "{}", "{}", "{}"]);
         frames.remove(0);
         gone.send_multipart(frames, 0).unwrap();
         // Does not wait for the reply.

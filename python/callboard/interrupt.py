@@ -48,7 +48,7 @@ class Interrupts:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if not self.enabled:
             return
-        if self._is_user_code(frame):
+        if self._in_a_cell() or self._is_user_code(frame):
             raise KeyboardInterrupt
         for task in list(self.cells):
             self.cancel(task)
@@ -58,6 +58,13 @@ class Interrupts:
         self.cells[task] = True
         # Thread-safe, because only that wakes a loop which waits.
         task.get_loop().call_soon_threadsafe(task.cancel)
+
+    def _in_a_cell(self) -> bool:
+        """Whether a cell runs right now, as opposed to waiting."""
+        try:
+            return asyncio.current_task() in self.cells
+        except RuntimeError:
+            return False
 
     def _is_user_code(self, frame: FrameType | None) -> bool:
         while frame is not None and frame.f_code is not self.outermost:

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let python = match embed::find_python(settings.python.as_deref()) {
+    let found = embed::find_python(settings.python.as_deref());
+    let python = match found.and_then(|python| embed::check_version(&python).map(|()| python)) {
         Ok(python) => python,
         Err(error) => return fail(&error),
     };

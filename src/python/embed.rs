@@ -30,6 +30,19 @@ pub enum EmbedError {
     /// The Python that is named is not there.
     #[error("there is no Python at {0}: give the path of an interpreter, such as .venv/bin/python")]
     NotThere(PathBuf),
+    /// The Python that is named is of another version than this binary.
+    #[error(
+        "this binary was built for Python {linked}, but {python} is {found}: name another with --python, or build \
+         for this one: PYO3_PYTHON={python} cargo build --bin kernel"
+    )]
+    OtherVersion {
+        /// The version that the binary is linked with, such as `3.11`.
+        linked: String,
+        /// The interpreter.
+        python: PathBuf,
+        /// Its version.
+        found: String,
+    },
     /// A path that C cannot take.
     #[error("the path of Python has a zero byte in it")]
     Path(#[from] NulError),
@@ -70,13 +83,45 @@ pub fn linked_version() -> String {
     version.to_string_lossy().into_owned()
 }
 
+/// Checks, without starting it, that an interpreter is of the version that this binary is linked with. One
+/// whose version cannot be told is let pass.
+pub fn check_version(python: &Path) -> Result<(), EmbedError> {
+    let linked = minor(&linked_version()).unwrap_or_default();
+    match version_of(python) {
+        Some(found) if found != linked => {
+            Err(EmbedError::OtherVersion { linked, python: python.to_owned(), found })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version of an interpreter: what its venv says of it, or else the name of its file.
+fn version_of(python: &Path) -> Option<String> {
+    let venv = python.parent()?.parent()?.join("pyvenv.cfg");
+    let said = std::fs::read_to_string(venv).unwrap_or_default();
+    let said = said.lines().filter_map(|line| line.split_once('='));
+    let version = said.into_iter().find(|(key, _)| matches!(key.trim(), "version" | "version_info"));
+    if let Some((_, version)) = version {
+        return minor(version.trim());
+    }
+    let file = std::fs::canonicalize(python).ok()?;
+    minor(file.file_name()?.to_str()?.strip_prefix("python")?)
+}
+
+/// `3.11` of `3.11.7 (main, ...)`.
+fn minor(version: &str) -> Option<String> {
+    let mut parts = version.split(|c: char| !c.is_ascii_digit());
+    let (major, minor) = (parts.next()?, parts.next()?);
+    (!major.is_empty() && !minor.is_empty()).then(|| format!("{major}.{minor}"))
+}
+
 /// Starts CPython as `python` would, and runs the Python side of `booted` until it ends. Returns the exit
 /// code. To be called once, on the main thread.
 pub fn run(python: &Path, args: &[String], booted: Booted) -> Result<i32, EmbedError> {
     *BOOTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(booted);
     initialize(python)?;
     let ended = Python::attach(|py| {
-        let ended = launch(py, args);
+        let ended = launch(py, python, args);
         ended.unwrap_or_else(|error| exit_code(py, &error))
     });
     // SAFETY: this is the thread that initialised Python, and it is no longer attached by PyO3. Waits for
@@ -88,7 +133,7 @@ pub fn run(python: &Path, args: &[String], booted: Booted) -> Result<i32, EmbedE
     Ok(ended)
 }
 
-fn launch(py: Python<'_>, args: &[String]) -> PyResult<i32> {
+fn launch(py: Python<'_>, python: &Path, args: &[String]) -> PyResult<i32> {
     let sys = py.import("sys")?;
     let core = pyo3::wrap_pymodule!(super::_core)(py);
     sys.getattr("modules")?.set_item("callboard._core", core)?;
@@ -107,7 +152,18 @@ fn launch(py: Python<'_>, args: &[String]) -> PyResult<i32> {
     if in_tree {
         path.del_item(0)?;
     }
-    main?.call_method1("main", (args.to_vec(),))?.extract()
+    let main = main.map_err(|error| {
+        let missing = error.value(py).getattr("name").and_then(|name| name.extract::<String>());
+        if missing.is_ok_and(|name| name == "callboard") {
+            let message = format!(
+                "kernel: {python} has no package callboard: install it there, {python} -m pip install callboard",
+                python = python.display()
+            );
+            return pyo3::exceptions::PySystemExit::new_err(message);
+        }
+        error
+    })?;
+    main.call_method1("main", (args.to_vec(),))?.extract()
 }
 
 /// The exit code for an exception that ended Python, which is shown as Python itself would.

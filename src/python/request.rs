@@ -115,7 +115,7 @@ impl Request {
         self.inner.publish_input(execution_count);
     }
 
-    /// Sends the reply; content is JSON.
+    /// Makes the reply, which goes out when the request ends; content is JSON.
     #[pyo3(signature = (content, metadata=None, buffers=None))]
     fn reply(
         &self,
@@ -125,39 +125,28 @@ impl Request {
         buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
     ) -> PyResult<()> {
         let buffers = to_frames(buffers, py)?;
-        // What C code has printed comes before the reply, as everything else has.
-        self.drain();
         self.inner.reply(content, metadata, buffers);
         Ok(())
     }
 
-    /// Sends an error reply.
+    /// Makes an error reply.
     #[pyo3(signature = (ename, evalue, traceback=None))]
     fn reply_error(&self, ename: &str, evalue: &str, traceback: Option<Vec<String>>) {
-        self.drain();
         self.inner.reply_error(ename, evalue, traceback.unwrap_or_default());
     }
 
-    /// Ends it: idle is published. `ok` false aborts the cells that are queued behind it, if it asked
+    /// Ends it: the reply goes out and idle is published, behind what C code and child processes have
+    /// written. `ok` false aborts the cells that are queued behind it, if it asked
     /// for that.
     fn finish(&self, ok: bool) {
-        self.drain();
+        // Reads a pipe that is usually empty: no reason to release the GIL.
+        if let (Some(capture), Some(_)) = (&self.capture, &self.inner.execute) {
+            capture.drain();
+        }
         self.inner.finish(if ok { Outcome::Ok } else { Outcome::Error });
     }
 
     fn __repr__(&self) -> String {
         format!("<Request {} {}>", self.inner.job.kind, self.inner.job.parent.msg_id)
-    }
-}
-
-impl Request {
-    /// Publishes what C code and child processes have written for the cell. Reads a pipe that is usually
-    /// empty: no reason to release the GIL.
-    fn drain(&self) {
-        if let Some(capture) = &self.capture
-            && self.inner.execute.is_some()
-        {
-            capture.drain();
-        }
     }
 }

@@ -115,8 +115,10 @@ class Run:
 
     @property
     def types(self) -> list[str]:
-        """The types of the messages, the states of the status messages in their place."""
-        return [m["content"].get("execution_state") or m["msg_type"] for m in self.messages]
+        """The types of the messages, the states of the status messages in their place. Text that is printed may
+        come in any number of pieces: they count as one."""
+        types = [m["content"].get("execution_state") or m["msg_type"] for m in self.messages]
+        return [t for before, t in zip([None, *types], types, strict=False) if (before, t) != ("stream", "stream")]
 
     def contents(self, *msg_types: str) -> list[dict[str, Any]]:
         """The contents of the messages of these types."""
@@ -242,9 +244,9 @@ class Client:
         return self.finish(self.execute(code, **options), timeout)
 
     def start(self, code: str, **options: Any) -> str:
-        """Sends a cell that prints ``started``, and waits for that. Returns the request's id."""
+        """Sends a cell that prints a line ``started``, and waits for that. Returns the request's id."""
         msg_id = self.execute(code, **options)
-        self.wait_text("started", msg_id)
+        self.wait_text("started\n", msg_id)
         return msg_id
 
     # -- what is published ------------------------------------------------------------------------------

@@ -32,8 +32,8 @@ pub struct Line {
 }
 
 impl Line {
-    pub fn new(name: &'static str, peer: Peer, runtime: Rc<Runtime>) -> Self {
-        Self { name, peer, runtime, signer: Signer::new(KEY), replays: ReplayGuard::new() }
+    pub fn new(name: &'static str, peer: Peer, runtime: Rc<Runtime>, key: &[u8]) -> Self {
+        Self { name, peer, runtime, signer: Signer::new(key), replays: ReplayGuard::new() }
     }
 
     /// Sends frames as they are.
@@ -54,7 +54,9 @@ impl Line {
         match self.runtime.block_on(async { timeout(PATIENCE, self.peer.recv()).await }) {
             Ok(Some(frames)) => frames,
             Ok(None) => panic!("{} was closed; awaited: {awaited}", self.name),
-            Err(_) => panic!("nothing came on {} within {PATIENCE:?}; awaited: {awaited}", self.name),
+            Err(elapsed) => {
+                panic!("nothing came on {} within {PATIENCE:?} ({elapsed}); awaited: {awaited}", self.name)
+            }
         }
     }
 

@@ -142,23 +142,30 @@ impl TestKernel {
         kernel
     }
 
+    /// Like [`TestKernel::start`], without signatures: they take most of the time of a message here.
+    pub fn start_unsigned() -> Self {
+        let mut kernel = Self::build(b"", None);
+        kernel.python = Some(Python::start(&kernel.kernel));
+        kernel
+    }
+
     /// Like [`TestKernel::start`], for a kernel that ends with another process.
     pub fn start_with_parent(pid: libc::pid_t) -> Self {
-        let mut kernel = Self::with_parent(Some(pid));
+        let mut kernel = Self::build(KEY, Some(pid));
         kernel.python = Some(Python::start(&kernel.kernel));
         kernel
     }
 
     /// A kernel whose inboxes nobody reads.
     pub fn without_python() -> Self {
-        Self::with_parent(None)
+        Self::build(KEY, None)
     }
 
-    fn with_parent(parent: Option<libc::pid_t>) -> Self {
+    fn build(key: &'static [u8], parent: Option<libc::pid_t>) -> Self {
         let runtime = Rc::new(Runtime::new().unwrap());
         let line = |name| {
             let (socket, peer) = fake::pair();
-            (socket, Line::new(name, peer, runtime.clone()))
+            (socket, Line::new(name, peer, runtime.clone(), key))
         };
         let (shell_socket, shell) = line("shell");
         let (control_socket, control) = line("control");
@@ -173,9 +180,9 @@ impl TestKernel {
             heartbeat: heartbeat_socket,
         };
         let (options, acts) = options();
-        let options = Options { parent, ..options };
+        let options = Options { key: key.to_vec(), parent, ..options };
         let kernel = Arc::new(kernel::start(sockets, options).unwrap());
-        let session = Rc::new(Session::new(KEY));
+        let session = Rc::new(Session::new(key));
         let mut kernel =
             Self { kernel, shell, control, stdin, iopub, heartbeat, session, python: None, acts };
         let starting = kernel.iopub.message("the first status");

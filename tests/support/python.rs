@@ -34,11 +34,11 @@ pub struct Held {
 impl Python {
     /// Starts one thread on the shell inbox and one on the control inbox.
     pub fn start(kernel: &Arc<Kernel>) -> Self {
-        let (hold, held) = mpsc::channel();
+        let (holds, held) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         for (name, inbox) in [("shell", &kernel.shell), ("control", &kernel.control)] {
             let kernel = kernel.clone();
-            let mut interpreter = Interpreter { name, kernel, hold: hold.clone(), count: 0 };
+            let mut interpreter = Interpreter { name, kernel, holds: holds.clone(), count: 0 };
             let (inbox, end) = (inbox.clone(), end.clone());
             thread::spawn(move || {
                 interpreter.serve(&inbox);
@@ -78,7 +78,7 @@ impl Python {
 struct Interpreter {
     name: &'static str,
     kernel: Arc<Kernel>,
-    hold: mpsc::Sender<Held>,
+    holds: mpsc::Sender<Held>,
     count: u64,
 }
 
@@ -171,7 +171,7 @@ impl Interpreter {
             "hold" => {
                 let (release, released) = mpsc::channel();
                 let held = Held { name: rest.to_owned(), _release: release };
-                self.hold.send(held).unwrap_or_default();
+                self.holds.send(held).unwrap_or_default();
                 // The error says that the test has let go.
                 released.recv().unwrap_or_default();
             }

@@ -1,0 +1,110 @@
+"""What needs no Python is answered while a cell does not let anybody else have the GIL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import zmq
+from support import TIMEOUT
+
+if TYPE_CHECKING:
+    from support import Client
+
+#: Cells that hold the GIL for seconds on end.
+BUSY = {
+    "sum": "sum(range(300_000_000))",
+    "C call": "import ctypes\nctypes.PyDLL(None).usleep(4_000_000)",
+}
+
+
+@pytest.fixture(params=BUSY.values(), ids=BUSY.keys())
+def busy(request: pytest.FixtureRequest, client: Client) -> str:
+    """A cell that holds the GIL: the id of its request."""
+    # The marker comes through the descriptor: it is shown although Python cannot run.
+    return client.start(f"import os\nos.write(1, b'started\\n')\n{request.param}")
+
+
+@pytest.mark.parametrize("channel", ["control", "shell"])
+def test_kernel_info_comes_before_the_end_of_the_cell(client: Client, busy: str, channel: str) -> None:
+    for _ in range(20):
+        assert client.ask("kernel_info_request", channel=channel)["status"] == "ok"
+    assert not client.replied(busy)
+    assert client.finish(busy).status == "ok"
+
+
+@pytest.mark.parametrize("channel", ["control", "shell"])
+def test_its_busy_and_idle_come_as_well(client: Client, busy: str, channel: str) -> None:
+    msg_id = client.send("kernel_info_request", channel=channel)
+    client.wait_idle(msg_id)
+    states = [m["content"]["execution_state"] for m in client.published(msg_id)]
+    assert states == ["busy", "idle"]
+    assert not client.replied(busy)
+    client.finish(busy)
+
+
+def test_the_heartbeat_goes_on(client: Client, busy: str) -> None:
+    with zmq.Context.instance().socket(zmq.REQ) as heart:
+        heart.linger = 0
+        heart.rcvtimeo = int(TIMEOUT * 1000)
+        info = client.kc.get_connection_info()
+        heart.connect(f"tcp://{info['ip']}:{info['hb_port']}")
+        for beat in (b"ping", b"", bytes(range(256)), b"x" * 100_000):
+            heart.send(beat)
+            assert heart.recv() == beat
+    assert not client.replied(busy)
+    client.finish(busy)
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "channel"),
+    [("comm_info_request", "shell"), ("comm_info_request", "control"), ("connect_request", "shell")],
+)
+def test_other_requests_that_need_no_python_are_answered(
+    client: Client, busy: str, msg_type: str, channel: str
+) -> None:
+    assert client.ask(msg_type, channel=channel)["status"] == "ok"
+    assert not client.replied(busy)
+    client.finish(busy)
+
+
+def test_an_unknown_request_is_refused_at_once(client: Client, busy: str) -> None:
+    assert client.ask("no_such_request")["status"] == "error"
+    assert not client.replied(busy)
+    client.finish(busy)
+
+
+def test_an_interrupt_is_answered_at_once_and_works_when_the_gil_is_free(client: Client, busy: str) -> None:
+    assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
+    assert not client.replied(busy)
+    run = client.finish(busy)
+    assert run.reply["ename"] == "KeyboardInterrupt"
+    assert client.run("'alive'").result == "'alive'"
+
+
+def test_a_new_client_is_welcomed(client: Client, busy: str) -> None:
+    from support import Client as AnotherClient
+
+    with AnotherClient(client.kc.connection_file) as other:
+        other.subscribe()
+        other.ask("kernel_info_request")
+        assert not client.replied(busy)
+    client.finish(busy)
+
+
+def test_output_of_c_code_is_shown_while_the_gil_is_held(client: Client) -> None:
+    code = "import ctypes\nlibc = ctypes.PyDLL(None)\nlibc.system(b'echo started; exec sleep 4');"
+    msg_id = client.start(code)
+    assert not client.replied(msg_id)
+    assert client.finish(msg_id).status == "ok"
+
+
+def test_a_queue_of_requests_behind_the_cell_is_answered_in_its_order(client: Client, busy: str) -> None:
+    cells = [client.execute(f"print({n})") for n in range(3)]
+    infos = [client.send("kernel_info_request") for _ in range(3)]
+    for msg_id in infos:
+        client.reply(msg_id)
+    assert not client.replied(busy)
+    assert [client.finish(msg_id).stdout for msg_id in cells] == ["0\n", "1\n", "2\n"]
+    order = [m["parent_header"]["msg_id"] for m in client.replies()]
+    assert order == [*infos, busy, *cells]

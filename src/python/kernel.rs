@@ -140,7 +140,7 @@ impl Kernel {
     }
 
     /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the
-    /// request that the calling code runs for.
+    /// request that the calling code runs for. Waits, with the GIL released, while clients are far behind.
     #[pyo3(signature = (msg_type, content, metadata=None, buffers=None, parent=None))]
     fn publish(
         &self,
@@ -164,7 +164,11 @@ impl Kernel {
         } else {
             publisher.raw(&parent, &kind, metadata, content, buffers);
         }
-        wait_for_room(py, publisher)
+        match kind {
+            // One for each cell at most, and they must not keep an interrupted cell from ending.
+            MessageType::Error | MessageType::ExecuteResult => Ok(()),
+            _ => wait_for_room(py, publisher),
+        }
     }
 
     /// Asks the client for a line and waits for it, with the GIL released. `KeyboardInterrupt` ends the

@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
 use crate::job::Parent;
+use crate::os::bell::Bell;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session};
 
@@ -23,8 +23,7 @@ const ENCODE_HERE: usize = 64 * 1024;
 /// With more bytes than this waiting, threads that publish are asked to wait.
 const CONGESTED: usize = 32 * 1024 * 1024;
 
-/// Publishes on iopub. Cheap to clone; every method may be called from any thread and none blocks, but
-/// for [`Publisher::wait_for_room`].
+/// Publishes on iopub. Cheap to clone; every method may be called from any thread and none blocks.
 #[derive(Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -33,7 +32,8 @@ pub struct Publisher {
 struct Shared {
     session: Arc<Session>,
     queue: Mutex<Queue>,
-    room: Condvar,
+    /// Who waits for room.
+    bells: Mutex<Vec<Arc<Bell>>>,
     /// Whether `queue.bytes` is above [`CONGESTED`]; read without the lock.
     congested: AtomicBool,
     /// The request whose cell runs, or ran last, on the main shell: what reaches the kernel from no
@@ -88,7 +88,7 @@ impl Publisher {
             shared: Arc::new(Shared {
                 session,
                 queue: Mutex::default(),
-                room: Condvar::new(),
+                bells: Mutex::default(),
                 congested: AtomicBool::new(false),
                 foreground: Mutex::new(Arc::new(Parent::none())),
             }),
@@ -186,21 +186,33 @@ impl Publisher {
         self.shared.congested.store(false, Ordering::Release);
         queue.wake();
         drop(queue);
-        self.shared.room.notify_all();
+        self.tell_of_room();
     }
 
-    /// Whether so much waits that threads which publish should [wait](Publisher::wait_for_room).
+    /// Whether so much waits that threads which publish should wait for [room](Publisher::when_room).
     pub fn is_congested(&self) -> bool {
         self.shared.congested.load(Ordering::Acquire)
     }
 
-    /// Blocks until there is room again, or for `limit`. Never call it with the GIL or on a thread that
-    /// serves sockets.
-    pub fn wait_for_room(&self, limit: Duration) {
-        let queue = self.queue();
-        let full = |queue: &mut Queue| queue.bytes > CONGESTED / 2 && !queue.closed;
-        // Whether it timed out is the caller's to find out: it asks `is_congested` again.
-        drop(self.shared.room.wait_timeout_while(queue, limit, full));
+    /// Rings `bell` once when there is room again; at once, if there is.
+    pub fn when_room(&self, bell: Arc<Bell>) {
+        let mut bells = self.bells();
+        // Under the lock that the other side takes after it has cleared the flag: no ring is missed.
+        if self.is_congested() {
+            bells.push(bell);
+        } else {
+            bell.ring();
+        }
+    }
+
+    fn tell_of_room(&self) {
+        for bell in self.bells().drain(..) {
+            bell.ring();
+        }
+    }
+
+    fn bells(&self) -> MutexGuard<'_, Vec<Arc<Bell>>> {
+        self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The request that output without a context belongs to.
@@ -248,7 +260,7 @@ impl Publisher {
         }
         drop(queue);
         if room {
-            self.shared.room.notify_all();
+            self.tell_of_room();
         }
         Next::Entry(entry)
     }
@@ -342,7 +354,25 @@ mod tests {
         assert!(publisher.is_congested());
         assert_eq!(take(&publisher), "message");
         assert!(!publisher.is_congested());
-        publisher.wait_for_room(Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn who_waits_for_room_is_told_when_half_of_it_is_free() -> std::io::Result<()> {
+        let (publisher, a) = (publisher(), parent("a"));
+        for _ in 0..3 {
+            publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED / 2 - 1000));
+        }
+        assert!(publisher.is_congested());
+        let bell = Arc::new(Bell::new()?);
+        publisher.when_room(bell.clone());
+        assert_eq!(take(&publisher), "message");
+        assert!(publisher.is_congested(), "half is still full");
+        assert_eq!(take(&publisher), "message");
+        assert!(!publisher.is_congested());
+        bell.wait(None)?;
+        bell.clear();
+        publisher.when_room(bell.clone());
+        bell.wait(None)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use callboard::wire::content::{
     CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InterruptReply,
     InterruptRequest, KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,
 };
-use support::{ALICE, Act, DEADLINE, PATIENCE, Sent, TestKernel, cell, read};
+use support::{ALICE, Act, DEADLINE, PATIENCE, Sent, TestKernel, cell, read, within_patience};
 
 const BOTH: [Channel; 2] = [Channel::Shell, Channel::Control];
 
@@ -245,9 +245,12 @@ fn work_that_comes_when_its_thread_has_ended_is_refused() {
 /// Takes the next request from an inbox, as the thread that serves it does.
 #[track_caller]
 fn next(kernel: &TestKernel, channel: Channel) -> Assignment {
-    let inbox = if channel == Channel::Shell { &kernel.kernel.shell } else { &kernel.kernel.control };
-    inbox.wait().unwrap();
-    match inbox.drain().pop_front() {
+    let inbox = if channel == Channel::Shell { &kernel.kernel.shell } else { &kernel.kernel.control }.clone();
+    let mut work = within_patience("work for a thread", move || {
+        inbox.wait().unwrap();
+        inbox.drain()
+    });
+    match work.pop_front() {
         Some(Work::Request(request)) => request,
         _ => panic!("a request was to come"),
     }

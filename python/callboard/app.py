@@ -5,12 +5,10 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.application import BaseIPythonApplication
 from IPython.core.history import HistoryManager
-
 from IPython.core.profiledir import ProfileDir
 from IPython.core.shellapp import InteractiveShellApp
 from traitlets import Any as AnyTrait
@@ -25,12 +23,12 @@ if TYPE_CHECKING:
 
 # Classes of ipykernel's that configuration files and command lines of notebooks name; what they say about
 # sockets is in the connection file, and what they say about the rest is IPython's.
-_KNOWN_ELSEWHERE = {"IPKernelApp", "IPythonKernel", "Kernel", "Session", "ConnectionFileMixin", "Application"}
+_KNOWN_ELSEWHERE = {"IPythonKernel", "Kernel", "Session", "ConnectionFileMixin", "Application"}
 
 
-class KernelApp(BaseIPythonApplication, InteractiveShellApp):
-    """Reads the same configuration files as ipykernel: ``ipython_config.py`` and
-    ``ipython_kernel_config.py`` of the profile."""
+class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
+    """Reads the same configuration files as ipykernel, ``ipython_config.py`` and ``ipython_kernel_config.py`` of
+    the profile, and has the name that these and libraries know it by (``c.IPKernelApp.exec_lines``)."""
 
     name = "ipython-kernel"
     description = "A Jupyter kernel for Python"
@@ -70,7 +68,7 @@ class KernelApp(BaseIPythonApplication, InteractiveShellApp):
             os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         try:
             super().init_gui_pylab()
-        except Exception:  # noqa: BLE001 - a broken matplotlib is no reason to have no kernel
+        except Exception:
             self.log.warning("matplotlib could not be set up", exc_info=True)
 
     def _keep_the_terminal(self) -> None:
@@ -94,5 +92,3 @@ def _subclasses(cls: type) -> set[type]:
     for sub in cls.__subclasses__():
         found |= _subclasses(sub)
     return found
-
-

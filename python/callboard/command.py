@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from . import __version__, kernelspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyError as error:
         print(f"callboard: there is no kernelspec named {error}: see `callboard list`", file=sys.stderr)
     except OSError as error:
-        hint = "" if getattr(options, "user", False) else " Add --user or --sys-prefix to install without special rights."
+        hint = (
+            "" if getattr(options, "user", False) else " Add --user or --sys-prefix to install without special rights."
+        )
         print(f"callboard: {error}.{hint}", file=sys.stderr)
     return 1
 
@@ -47,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument("--display-name", help="what Jupyter shows for it")
     install.add_argument("--profile", help="IPython profile that the kernel loads")
     install.add_argument(
-        "--env", action="append", nargs=2, metavar=("NAME", "VALUE"), default=[], help="environment variable for the kernel"
+        "--env",
+        action="append",
+        nargs=2,
+        metavar=("NAME", "VALUE"),
+        default=[],
+        help="environment variable for the kernel",
     )
     install.set_defaults(run=_install)
 

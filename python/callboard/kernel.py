@@ -103,7 +103,7 @@ class Kernel:
         try:
             handle(request)
             ok = True
-        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - user code: completers, comm callbacks
+        except (Exception, KeyboardInterrupt) as error:
             logger.debug("%s failed", request, exc_info=True)
             if request.msg_type.startswith("comm_"):
                 traceback.print_exc()

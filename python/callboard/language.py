@@ -58,9 +58,7 @@ def complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, A
         cursor = len(code)
     with provisionalcompleter():
         found = list(rectify_completions(code, shell.Completer.completions(code, cursor)))
-    types = [
-        {"start": c.start, "end": c.end, "text": c.text, "type": c.type, "signature": c.signature} for c in found
-    ]
+    types = [{"start": c.start, "end": c.end, "text": c.text, "type": c.type, "signature": c.signature} for c in found]
     return {
         "status": "ok",
         "matches": [c.text for c in found],

@@ -27,7 +27,7 @@ def main(args: list[str]) -> int:
     interrupts.install()
     with core:
         try:
-            from .app import KernelApp
+            from .app import IPKernelApp
         except ImportError as error:
             if (error.name or "").partition(".")[0] not in _NEEDED:
                 raise
@@ -37,10 +37,10 @@ def main(args: list[str]) -> int:
                 file=sys.stderr,
             )
             return 1
-        app = KernelApp.instance(core=core, interrupts=interrupts)
+        app = IPKernelApp.instance(core=core, interrupts=interrupts)
         app.initialize(core.ipython_args)
         app.start()
-    _leave()
+    return _leave()
 
 
 def _leave() -> NoReturn:

@@ -47,9 +47,8 @@ class ZMQInteractiveShell(InteractiveShell):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._foreground: Parent | None = None
-        # tqdm and others look for this to find out that they are in a notebook.
-        if "IPKernelApp" not in self.config:
-            self.config.IPKernelApp.parent_appname = "callboard"
+        # tqdm and others look for this section to find out that they are in a notebook.
+        self.config.IPKernelApp  # noqa: B018 - making it is the point
 
     @default("banner1")
     def _default_banner1(self) -> str:

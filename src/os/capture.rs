@@ -9,7 +9,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use super::bell::Bell;
 use super::signals::block_sigint;
@@ -23,6 +22,7 @@ pub struct Capture {
     saved: [OwnedFd; 2],
     publisher: Publisher,
     stop: Bell,
+    room: Arc<Bell>,
 }
 
 struct Pipe {
@@ -48,6 +48,7 @@ impl Capture {
             saved,
             publisher,
             stop: Bell::new()?,
+            room: Arc::new(Bell::new()?),
         });
         let reader = capture.clone();
         thread::Builder::new().name("callboard-capture".into()).spawn(move || reader.run())?;
@@ -102,9 +103,13 @@ impl Capture {
                     pipe.lock().unwrap_or_else(PoisonError::into_inner).read_some(&self.publisher);
                 }
             }
-            while self.publisher.is_congested() {
+            if self.publisher.is_congested() {
                 // Whoever writes waits on the full pipe meanwhile.
-                self.publisher.wait_for_room(Duration::from_secs(1));
+                self.publisher.when_room(self.room.clone());
+                if let Err(error) = self.room.wait(None) {
+                    tracing::error!(%error, "output of C code and child processes is no longer held back");
+                }
+                self.room.clear();
             }
         }
     }

@@ -1,6 +1,5 @@
 //! The kernel, as the Python package sees it.
 
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use pyo3::types::PyTuple;
 use super::inbox::Inbox;
 use super::parent::{self, Parent};
 use super::stream::{Stream, wait_for_room};
-use super::to_frames;
+use super::{to_frames, wait};
 use crate::actors::router::comm_event;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
 use crate::boot::{Booted, boot};
@@ -185,22 +184,7 @@ impl Kernel {
         let parent = self.parent_or_current(py, parent);
         self.inner.publisher.flush();
         self.inner.ask(Ask { parent, content: InputRequest { prompt, password }, answer: answer.clone() });
-        // SIGINT is held back except inside the wait: one that came between the check for signals and
-        // the wait would be noticed only after the answer.
-        let mask = signals::hold_sigint()?;
-        let answered = loop {
-            if let Err(interrupted) = py.check_signals() {
-                break Err(interrupted);
-            }
-            if let Some(value) = answer.take() {
-                break Ok(value);
-            }
-            match py.detach(|| answer.bell().wait(Some(&mask))) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error.into()),
-                _ => {}
-            }
-        };
-        signals::restore(&mask);
+        let answered = wait(py, answer.bell(), || answer.take());
         if answered.is_err() {
             self.inner.withdraw(Withdraw(answer));
         }

@@ -13,7 +13,12 @@ mod parent;
 mod request;
 mod stream;
 
+use std::io;
+
 use pyo3::prelude::*;
+
+use crate::os::bell::Bell;
+use crate::os::signals;
 
 /// The extension module.
 #[pymodule]
@@ -38,6 +43,29 @@ pub mod _core {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("current_parent", super::parent::variable(module.py())?)
     }
+}
+
+/// Waits, with the GIL released, until `bell` rings and `ready` has something. An exception that a signal
+/// handler raises (`KeyboardInterrupt`) ends the wait.
+fn wait<T>(py: Python<'_>, bell: &Bell, mut ready: impl FnMut() -> Option<T>) -> PyResult<T> {
+    // SIGINT is held back except inside the wait: one that came between the check for signals and the wait
+    // would be noticed only after the bell.
+    let mask = signals::hold_sigint()?;
+    let result = loop {
+        if let Err(interrupted) = py.check_signals() {
+            break Err(interrupted);
+        }
+        if let Some(value) = ready() {
+            break Ok(value);
+        }
+        match py.detach(|| bell.wait(Some(&mask))) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error.into()),
+            Ok(()) => bell.clear(),
+            Err(_) => {}
+        }
+    };
+    signals::restore(&mask);
+    result
 }
 
 /// Turns Python buffers into frames, copying each once: ZMQ frees them on a thread that may not take the

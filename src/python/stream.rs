@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::parent;
+use super::wait;
 use crate::kernel;
+use crate::os::bell::Bell;
 use crate::publisher::Publisher;
 use crate::wire::content::StreamName;
 
@@ -82,11 +83,17 @@ impl Stream {
 
 /// Waits while clients are far behind. An interrupt ends the wait.
 pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher) -> PyResult<()> {
-    while publisher.is_congested() {
-        py.detach(|| publisher.wait_for_room(Duration::from_millis(100)));
-        py.check_signals()?;
+    if !publisher.is_congested() {
+        return Ok(());
     }
-    Ok(())
+    let bell = Arc::new(Bell::new()?);
+    wait(py, &bell, || {
+        if publisher.is_congested() {
+            publisher.when_room(bell.clone());
+            return None;
+        }
+        Some(())
+    })
 }
 
 fn write_all(fd: i32, mut bytes: &[u8]) {

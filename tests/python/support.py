@@ -333,10 +333,11 @@ class Kernel:
             kernel_spec_manager=write_kernelspec(folder, way, *options),
             connection_file=str(folder / "connection.json"),
         )
-        with self.terminal_file.open("a") as terminal:
-            self.manager.start_kernel(
-                env=environment(folder, **env), cwd=str(folder), stdout=terminal, stderr=subprocess.STDOUT
-            )
+        # Open as long as the manager may start the kernel anew.
+        self._terminal = self.terminal_file.open("a")
+        self.manager.start_kernel(
+            env=environment(folder, **env), cwd=str(folder), stdout=self._terminal, stderr=subprocess.STDOUT
+        )
 
     @property
     def process(self) -> subprocess.Popen:
@@ -369,3 +370,4 @@ class Kernel:
         """Ends the kernel, whatever it does."""
         if self.manager.has_kernel:
             self.manager.shutdown_kernel(now=True)
+        self._terminal.close()

@@ -9,20 +9,22 @@ import zmq
 from support import TIMEOUT
 
 if TYPE_CHECKING:
-    from support import Client
+    from support import Client, Kernel
 
-#: Cells that hold the GIL for seconds on end.
-BUSY = {
-    "sum": "sum(range(300_000_000))",
-    "C call": "import ctypes\nctypes.PyDLL(None).usleep(4_000_000)",
-}
+# The marker comes through the descriptor: it is shown although Python cannot run.
+STARTED = "import os\nos.write(1, b'started\\n')\n"
 
 
-@pytest.fixture(params=BUSY.values(), ids=BUSY.keys())
-def busy(request: pytest.FixtureRequest, client: Client) -> str:
-    """A cell that holds the GIL: the id of its request."""
-    # The marker comes through the descriptor: it is shown although Python cannot run.
-    return client.start(f"import os\nos.write(1, b'started\\n')\n{request.param}")
+@pytest.fixture
+def busy(client: Client) -> str:
+    """A cell that holds the GIL in one long call of C code: the id of its request."""
+    return client.start(STARTED + "import ctypes\nctypes.PyDLL(None).usleep(2_000_000);")
+
+
+@pytest.fixture
+def summing(client: Client) -> str:
+    """A cell that holds the GIL in Python's own C code."""
+    return client.start(STARTED + "sum(range(300_000_000))")
 
 
 @pytest.mark.parametrize("channel", ["control", "shell"])
@@ -31,6 +33,14 @@ def test_kernel_info_comes_before_the_end_of_the_cell(client: Client, busy: str,
         assert client.ask("kernel_info_request", channel=channel)["status"] == "ok"
     assert not client.replied(busy)
     assert client.finish(busy).status == "ok"
+
+
+@pytest.mark.parametrize("channel", ["control", "shell"])
+def test_kernel_info_comes_before_the_end_of_a_long_sum(client: Client, summing: str, channel: str) -> None:
+    for _ in range(20):
+        assert client.ask("kernel_info_request", channel=channel)["status"] == "ok"
+    assert not client.replied(summing)
+    assert client.finish(summing).result == "44999999850000000"
 
 
 @pytest.mark.parametrize("channel", ["control", "shell"])
@@ -74,26 +84,25 @@ def test_an_unknown_request_is_refused_at_once(client: Client, busy: str) -> Non
     client.finish(busy)
 
 
-def test_an_interrupt_is_answered_at_once_and_works_when_the_gil_is_free(client: Client, busy: str) -> None:
+def test_an_interrupt_is_answered_at_once_and_works_when_the_gil_is_free(
+    client: Client, summing: str
+) -> None:
     assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
-    assert not client.replied(busy)
-    run = client.finish(busy)
+    assert not client.replied(summing)
+    run = client.finish(summing)
     assert run.reply["ename"] == "KeyboardInterrupt"
     assert client.run("'alive'").result == "'alive'"
 
 
-def test_a_new_client_is_welcomed(client: Client, busy: str) -> None:
-    from support import Client as AnotherClient
-
-    with AnotherClient(client.kc.connection_file) as other:
-        other.subscribe()
+def test_a_new_client_is_welcomed(kernel: Kernel, client: Client, busy: str) -> None:
+    with kernel.connect() as other:
         other.ask("kernel_info_request")
         assert not client.replied(busy)
     client.finish(busy)
 
 
 def test_output_of_c_code_is_shown_while_the_gil_is_held(client: Client) -> None:
-    code = "import ctypes\nlibc = ctypes.PyDLL(None)\nlibc.system(b'echo started; exec sleep 4');"
+    code = "import ctypes\nlibc = ctypes.PyDLL(None)\nlibc.system(b'echo started; exec sleep 2');"
     msg_id = client.start(code)
     assert not client.replied(msg_id)
     assert client.finish(msg_id).status == "ok"

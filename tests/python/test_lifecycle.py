@@ -102,7 +102,7 @@ def test_a_cell_that_never_lets_the_gil_go_does_not_stop_the_shutdown(
 
 def test_exit_in_a_cell_ends_the_kernel(fresh_kernel: Kernel, fresh_client: Client) -> None:
     run = fresh_client.run("exit")
-    assert run.reply["payload"] == [{"source": "ask_exit", "keepkernel": None}]
+    assert run.reply["payload"] == [{"source": "ask_exit", "keepkernel": False}]
     assert fresh_kernel.wait_end(AT_LAST) == 0
 
 
@@ -247,6 +247,16 @@ def test_kernel_info_is_answered_before_ipython_is_imported(
         assert not client.replied(cell)
     with kernel.connect() as client:
         assert client.run("'imported'").result == "'imported'"
+
+
+def test_an_interrupt_while_the_kernel_starts_does_no_harm(fresh_kernel: Kernel) -> None:
+    with Client(fresh_kernel.connection_file, fresh_kernel.process) as client:
+        # At first they hit the first moments of Python, then imports, then the set-up of the shell.
+        for _ in range(200):
+            assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
+        client.subscribe()
+        assert client.run("'alive'", timeout=TIMEOUT).status in ("ok", "error", "aborted")
+        assert client.run("'alive'").result == "'alive'"
 
 
 def test_cells_sent_while_the_kernel_starts_are_run(fresh_kernel: Kernel) -> None:

@@ -349,11 +349,26 @@ impl TestKernel {
     }
 }
 
+/// What `wait` returns, if it does not take too long.
+#[track_caller]
+pub fn within_patience<T: Send + 'static>(awaited: &str, wait: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    // The thread stays behind if the test fails.
+    std::thread::spawn(move || drop(sender.send(wait())));
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(value) => value,
+        Err(problem) => panic!("{problem}; awaited: {awaited}"),
+    }
+}
+
 /// The answer to a prompt, once it is here.
 #[track_caller]
-pub fn awaited(answer: &Answer) -> String {
-    answer.bell().wait(None).unwrap();
-    answer.take().unwrap()
+pub fn awaited(answer: &Arc<Answer>) -> String {
+    let answer = answer.clone();
+    within_patience("the answer to a prompt", move || {
+        answer.bell().wait(None).unwrap();
+        answer.take().unwrap()
+    })
 }
 
 impl Drop for TestKernel {

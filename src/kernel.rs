@@ -1,8 +1,8 @@
 //! Puts the actors together and starts their threads.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use thiserror::Error;
@@ -14,9 +14,9 @@ use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, Drained, IoPub};
 use crate::actors::lifecycle::{Lifecycle, ParentEnded, Process};
 use crate::actors::router::{Facts, Router, Routes};
-use crate::actors::socket::Socket;
+use crate::actors::socket::{Barrier, Passed, Socket};
 use crate::actors::stdin::{Ask, Stdin, Withdraw};
-use crate::actors::subshell::Subshell;
+use crate::actors::subshell::{Close, Settle, Subshell};
 use crate::inbox::Inbox;
 use crate::job::{Channel, Parent};
 use crate::os;
@@ -77,7 +77,13 @@ pub struct Kernel {
     /// The inbox of the thread of the Control Caller.
     pub control: Arc<Inbox<Work>>,
     actors: Addresses,
-    io: std::sync::Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// The threads that serve the sockets.
+struct Threads {
+    io: JoinHandle<()>,
+    control: Arbiter,
 }
 
 #[derive(Clone)]
@@ -86,6 +92,8 @@ struct Addresses {
     stdin: Addr<Stdin>,
     shell: Addr<Caller>,
     control: Addr<Caller>,
+    main: Addr<Subshell>,
+    control_socket: Recipient<Barrier>,
     drain: Recipient<Drain>,
     system: System,
 }
@@ -113,9 +121,10 @@ pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kerne
             error!(%error, "the io thread ended");
         }
     })?;
-    let actors = started.recv().map_err(|_| StartError::Ended)??;
+    let (actors, control_thread) = started.recv().map_err(|_| StartError::Ended)??;
     publisher.status(&Parent::none(), ExecutionState::Starting);
-    Ok(Kernel { publisher, shell, control, actors, io: std::sync::Mutex::new(Some(io)) })
+    let threads = Mutex::new(Some(Threads { io, control: control_thread }));
+    Ok(Kernel { publisher, shell, control, actors, threads })
 }
 
 /// What the actors share while they are put together.
@@ -126,7 +135,11 @@ struct Assembly {
 }
 
 impl Assembly {
-    fn assemble<E: Endpoint>(self, sockets: Sockets<E>, options: Options) -> Result<Addresses, StartError> {
+    fn assemble<E: Endpoint>(
+        self,
+        sockets: Sockets<E>,
+        options: Options,
+    ) -> Result<(Addresses, Arbiter), StartError> {
         let Self { publisher, shell, control } = self;
         let Options { facts, shutdown_deadline, parent, process, key } = options;
         let facts = Arc::new(facts);
@@ -174,7 +187,7 @@ impl Assembly {
         }
 
         let routes = Routes {
-            main,
+            main: main.clone(),
             shell: shell_caller.clone(),
             control: control_caller.clone(),
             comms: comms.clone(),
@@ -192,26 +205,28 @@ impl Assembly {
         let control_router = Router::new(routes, facts, publisher.clone());
         let (control_socket, heartbeat) = (sockets.control, sockets.heartbeat);
         second.spawn_fn(move || {
-            let open = || -> Result<(), TransportError> {
+            let open = || -> Result<Recipient<Barrier>, TransportError> {
                 let control = control_socket.open()?;
                 Heartbeat::new(heartbeat.open()?).start();
                 let jobs = control_router.start().recipient();
-                Socket::new(Channel::Control, control, verifier, jobs).start();
-                Ok(())
+                Ok(Socket::new(Channel::Control, control, verifier, jobs).start().recipient())
             };
             // If nobody waits any more, the start has failed already.
             drop(opened.send(open()));
         });
-        result.recv().map_err(|_| StartError::Ended)??;
+        let control_socket = result.recv().map_err(|_| StartError::Ended)??;
 
-        Ok(Addresses {
+        let addresses = Addresses {
+            main,
+            control_socket,
             comms,
             stdin,
             shell: shell_caller,
             control: control_caller,
             drain: iopub.recipient(),
             system: System::current(),
-        })
+        };
+        Ok((addresses, second))
     }
 }
 
@@ -241,42 +256,69 @@ impl Kernel {
         self.actors.control.do_send(ThreadEnded);
     }
 
-    /// Waits until what was published is with the sockets (for `patience` at most), then stops all
-    /// actors and closes the sockets.
+    /// Waits until what was answered and published is with the sockets (for `patience` at most), then
+    /// stops all actors and closes the sockets. Cells that wait are aborted.
     pub fn close(&self, patience: Duration) {
-        let Some(io) = self.io.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() else {
+        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
         };
+        // Replies first: a cell that has just ended publishes its idle when its subshell lets it out.
+        let Addresses { main, control_socket, drain, .. } = self.actors.clone();
+        main.do_send(Close);
+        let (sender, settled) = mpsc::channel();
+        self.actors.system.arbiter().spawn_fn(move || {
+            main.do_send(Settle(Signal(sender.clone()).start().recipient()));
+            control_socket.do_send(Barrier(Signal(sender).start().recipient()));
+        });
+        let deadline = Instant::now() + patience;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        if (0..2).any(|_| settled.recv_timeout(left()).is_err()) {
+            warn!("replies may be lost: the sockets are busy");
+        }
         self.publisher.close();
         let (sender, drained) = mpsc::channel();
-        self.actors.system.arbiter().spawn_fn({
-            let drain = self.actors.drain.clone();
-            move || drain.do_send(Drain(Signal(sender).start().recipient()))
-        });
-        if drained.recv_timeout(patience).is_err() {
+        self.actors
+            .system
+            .arbiter()
+            .spawn_fn(move || drain.do_send(Drain(Signal(sender).start().recipient())));
+        if drained.recv_timeout(left()).is_err() {
             warn!("a subscriber of iopub does not read: what it has not got is lost");
         }
         self.actors.system.stop();
-        if io.join().is_err() {
-            error!("the io thread ended with a panic");
+        if threads.io.join().is_err() | threads.control.join().is_err() {
+            error!("a thread that served sockets ended with a panic");
         }
     }
 }
 
-/// Passes a [`Drained`] on to a thread that waits.
+/// Passes a [`Drained`] or a [`Passed`] on to a thread that waits.
 struct Signal(mpsc::Sender<()>);
 
 impl Actor for Signal {
     type Context = Context<Self>;
 }
 
+impl Signal {
+    fn pass_on(&self, ctx: &mut Context<Self>) {
+        if self.0.send(()).is_err() {
+            debug!("nobody waits for the end any more");
+        }
+        ctx.stop();
+    }
+}
+
 impl Handler<Drained> for Signal {
     type Result = ();
 
     fn handle(&mut self, _: Drained, ctx: &mut Self::Context) {
-        if self.0.send(()).is_err() {
-            debug!("whoever waited for iopub has lost patience");
-        }
-        ctx.stop();
+        self.pass_on(ctx);
+    }
+}
+
+impl Handler<Passed> for Signal {
+    type Result = ();
+
+    fn handle(&mut self, _: Passed, ctx: &mut Self::Context) {
+        self.pass_on(ctx);
     }
 }

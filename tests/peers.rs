@@ -3,14 +3,16 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::thread;
 
 use callboard::actors::stdin::Withdraw;
 use callboard::job::{Channel, Parent};
+use callboard::os::bell::Bell;
 use callboard::wire::content::{
     ExecuteReply, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status, StreamName,
 };
-use support::{ALICE, PATIENCE, TestKernel, cell, read};
+use support::{ALICE, TestKernel, cell, read};
 
 #[test]
 fn a_client_that_has_gone_costs_the_others_nothing() {
@@ -137,8 +139,9 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
         kernel.kernel.publisher.text(&sent.parent(), StreamName::Stdout, &text);
     }
     assert!(kernel.kernel.publisher.is_congested());
-    let publisher = kernel.kernel.publisher.clone();
-    let waiting = thread::spawn(move || publisher.wait_for_room(PATIENCE * 6));
+    let bell = Arc::new(Bell::new().unwrap());
+    kernel.kernel.publisher.when_room(bell.clone());
+    let waiting = thread::spawn(move || bell.wait(None).unwrap());
     kernel.iopub.peer.resume();
     kernel.iopub.text(&sent, StreamName::Stdout, &"x".repeat(CHUNK * CHUNKS));
     waiting.join().unwrap();

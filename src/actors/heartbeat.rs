@@ -30,6 +30,6 @@ impl<T: Transport> Actor for Heartbeat<T> {
 impl<T: Transport> Pumped for Heartbeat<T> {
     fn pump(&mut self, _: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         // The next poll of the link flushes what was pushed; the budget's end wakes the task again.
-        receive(&mut self.link, task, "heartbeat", Link::push)
+        receive(&mut self.link, task, "heartbeat", Link::push).into()
     }
 }

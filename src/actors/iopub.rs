@@ -121,17 +121,14 @@ impl<T: Transport> Pumped for IoPub<T> {
     fn pump(&mut self, _: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         self.send(task);
         let Self { link, publisher, .. } = self;
-        let mut greeted = false;
-        let received = receive(link, task, "iopub", |link, frames| {
+        // The next poll of the link flushes what was pushed; the budget's end wakes the task again. Nothing
+        // may be sent after the last poll: a send can swallow the edge of a receive.
+        receive(link, task, "iopub", |link, frames| {
             if let Some(topic) = new_subscription(&frames) {
-                greeted = true;
                 link.push(welcome(publisher, topic));
             }
-        });
-        if greeted {
-            self.link.flush();
-        }
-        received
+        })
+        .into()
     }
 }
 

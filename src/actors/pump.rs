@@ -1,7 +1,7 @@
 //! Drives a socket from inside its actor.
 
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll};
 
 use actix::fut::ActorFuture;
 use actix::prelude::*;
@@ -35,21 +35,38 @@ impl<A: Pumped> ActorFuture<A> for Pump {
     }
 }
 
-/// Receives up to a budget of messages. Ready when the link has closed; pending when there is nothing
-/// more, or others are to have a turn.
+/// Receives up to a budget of messages. When it returns, the task will be woken for what is left or comes.
 pub(super) fn receive<T: Transport>(
     link: &mut Link<T>,
     task: &mut TaskContext<'_>,
     name: &str,
     mut on_frames: impl FnMut(&mut Link<T>, Frames),
-) -> Poll<()> {
+) -> Received {
     for _ in 0..BUDGET {
-        match ready!(link.poll(task)) {
-            Ok(frames) => on_frames(link, frames),
-            Err(TransportError::Closed) => return Poll::Ready(()),
-            Err(problem) => tracing::error!(socket = name, %problem, "receiving failed"),
+        match link.poll(task) {
+            Poll::Ready(Ok(frames)) => on_frames(link, frames),
+            Poll::Ready(Err(TransportError::Closed)) => return Received::Closed,
+            Poll::Ready(Err(problem)) => tracing::error!(socket = name, %problem, "receiving failed"),
+            Poll::Pending => return Received::All,
         }
     }
     task.waker().wake_by_ref();
-    Poll::Pending
+    Received::Some
+}
+
+/// What [`receive`] has seen of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// There is nothing more for now.
+    All,
+    /// A budget's worth; there may be more.
+    Some,
+    /// The socket has closed for good.
+    Closed,
+}
+
+impl From<Received> for Poll<()> {
+    fn from(received: Received) -> Self {
+        if received == Received::Closed { Self::Ready(()) } else { Self::Pending }
+    }
 }

@@ -6,10 +6,13 @@ use std::task::{Context as TaskContext, Poll};
 use actix::prelude::*;
 use tracing::warn;
 
-use super::pump::{Pump, Pumped, receive};
+use super::pump::{Pump, Pumped, Received, receive};
 use crate::job::{Channel, Job, Reply};
 use crate::transport::{Link, Transport};
 use crate::wire::{Frames, Incoming, ReplayGuard, Session};
+
+/// A barrier passes when nothing is left to receive, or after this many budgets of messages.
+const BARRIER_PATIENCE: u32 = 1000;
 
 /// A ROUTER socket of one channel.
 ///
@@ -21,7 +24,8 @@ pub struct Socket<T> {
     session: Arc<Session>,
     replays: ReplayGuard,
     router: Recipient<Inbound>,
-    barriers: Vec<Recipient<Passed>>,
+    /// Who has asked, and for how many more budgets of messages it may wait.
+    barriers: Vec<(Recipient<Passed>, u32)>,
 }
 
 /// What a socket actor hands on.
@@ -85,12 +89,17 @@ impl<T: Transport> Pumped for Socket<T> {
                 Err(problem) => warn!(channel = channel.as_str(), %problem, "a message was dropped"),
             }
         });
-        // Everything that had arrived when the barrier was asked for is ahead of it now (all of it, or
-        // a full budget's worth, which then counts as having come in later).
-        for barrier in self.barriers.drain(..) {
-            self.router.do_send(Inbound::Barrier(barrier));
-        }
-        received
+        // Everything that had arrived when a barrier was asked for is ahead of it once nothing is left to
+        // receive. Clients who send without a pause do not hold it up for ever.
+        self.barriers.retain_mut(|(asker, patience)| {
+            *patience -= 1;
+            let passes = received != Received::Some || *patience == 0;
+            if passes {
+                self.router.do_send(Inbound::Barrier(asker.clone()));
+            }
+            !passes
+        });
+        received.into()
     }
 }
 
@@ -106,6 +115,6 @@ impl<T: Transport> Handler<Barrier> for Socket<T> {
     type Result = ();
 
     fn handle(&mut self, Barrier(asker): Barrier, _: &mut Self::Context) {
-        self.barriers.push(asker);
+        self.barriers.push((asker, BARRIER_PATIENCE));
     }
 }

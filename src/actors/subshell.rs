@@ -44,6 +44,11 @@ enum Aborting {
 #[rtype(result = "()")]
 pub struct Close;
 
+/// Asks for a [`Passed`] when the replies of all cells that have ended by now are with the socket.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Settle(pub Recipient<Passed>);
+
 impl Subshell {
     /// The main shell, whose cells run on the thread of `caller`. `socket` is the shell socket's actor:
     /// it knows what has arrived.
@@ -142,5 +147,14 @@ impl Handler<Close> for Subshell {
     fn handle(&mut self, _: Close, _: &mut Self::Context) {
         self.aborting = Aborting::ForGood;
         self.abort_queued();
+    }
+}
+
+impl Handler<Settle> for Subshell {
+    type Result = ();
+
+    fn handle(&mut self, Settle(asker): Settle, _: &mut Self::Context) {
+        // The reports of the cells came first, and the replies that they let out go ahead of this.
+        self.socket.do_send(Barrier(asker));
     }
 }

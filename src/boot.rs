@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::actors::router::Facts;
@@ -48,6 +49,9 @@ pub enum BootError {
     /// The log filter.
     #[error("{0:?} is not a log level: use error, warn, info, debug or trace, or module=level")]
     LogLevel(String),
+    /// The signal mask.
+    #[error("signals cannot be held back: {0}")]
+    Signals(std::io::Error),
     /// The terminal.
     #[error("the terminal cannot be used: {0}")]
     Terminal(std::io::Error),
@@ -56,6 +60,9 @@ pub enum BootError {
 /// Binds the sockets and starts the actors. To be called on the thread that is Python's main one.
 /// `python_version` is what `sys.version` says or will say.
 pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootError> {
+    // Clients can interrupt from the moment the sockets answer, which is before Python has a handler; until it
+    // has one (`callboard.interrupt`), an interrupt waits.
+    os::signals::block_sigint().map_err(BootError::Signals)?;
     // Output of cells will take the place of descriptor 2: logs keep the real one.
     let terminal = Arc::new(File::from(duplicate(2).map_err(BootError::Terminal)?));
     start_log(&settings, terminal.clone())?;
@@ -117,7 +124,9 @@ fn start_log(settings: &Settings, terminal: Arc<File>) -> Result<(), BootError> 
         (None, true) => "debug".to_owned(),
         (None, false) => std::env::var("CALLBOARD_LOG").unwrap_or_else(|_| "warn".to_owned()),
     };
-    let filter = EnvFilter::try_new(&level).map_err(|_| BootError::LogLevel(level))?;
+    // A filter would take any other word for the name of a module, and log nothing.
+    let known = level.split(',').all(|part| part.contains('=') || part.parse::<LevelFilter>().is_ok());
+    let filter = EnvFilter::try_new(&level).ok().filter(|_| known).ok_or(BootError::LogLevel(level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(terminal);
     // Fails if the program that embeds the kernel has a log of its own, which then is the one to use.
     if let Err(error) = log.try_init() {

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Instant;
 
 use crate::job::Parent;
 use crate::os::bell::Bell;
@@ -67,6 +68,8 @@ pub struct Text {
     pub name: StreamName,
     /// What was written.
     pub text: String,
+    /// When the first of it was written.
+    pub since: Instant,
 }
 
 /// What the queue has for the actor that empties it.
@@ -166,7 +169,12 @@ impl Publisher {
             last.text.push_str(text);
             return;
         }
-        queue.entries.push_back(Entry::Text(Text { parent: parent.clone(), name, text: text.to_owned() }));
+        queue.entries.push_back(Entry::Text(Text {
+            parent: parent.clone(),
+            name,
+            text: text.to_owned(),
+            since: Instant::now(),
+        }));
         queue.wake();
     }
 

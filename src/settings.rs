@@ -71,6 +71,10 @@ pub struct Settings {
     #[arg(long)]
     pub debug: bool,
 
+    /// Clients such as `jupyter run script.py` hand the arguments that were for them on to the kernel.
+    #[arg(hide = true)]
+    ignored: Vec<String>,
+
     #[command(flatten)]
     shell_options: ShellOptions,
 
@@ -248,7 +252,7 @@ mod tests {
 
     #[test]
     fn unknown_options_are_errors_that_name_them() {
-        for args in ["--bogus", "--bogus=1", "-x", "stray", "--shell=70000", "--shutdown-deadline=-1"] {
+        for args in ["--bogus", "--bogus=1", "-x", "--shell=70000", "--shutdown-deadline=-1"] {
             let error = parse(args).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{args}");
             let first = args.split('=').next().unwrap();

@@ -9,6 +9,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .jsonutil import encode
+from .shell import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,9 @@ def show(kernel: Kernel, error: BaseException) -> dict[str, Any]:
         shell.showtraceback((type(error), error, error.__traceback__))
         content = shell.last_error
     except Exception as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
-        print(f"callboard: the traceback of {error!r} cannot be shown: {second!r}", file=sys.__stderr__)
+        print(
+            f"callboard: the traceback of {type(error).__name__} cannot be shown: {text_of(second)}",
+            file=sys.__stderr__,
+        )
         content = None
-    return content or {"ename": type(error).__name__, "evalue": str(error), "traceback": []}
+    return content or {"ename": type(error).__name__, "evalue": text_of(error), "traceback": []}

@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.name != "jupyter_client":
             raise
         print(f"callboard: this needs jupyter_client: {sys.executable} -m pip install jupyter_client", file=sys.stderr)
+    except ValueError as error:
+        print(f"callboard: {error}", file=sys.stderr)
     except KeyError as error:
         print(f"callboard: there is no kernelspec named {error}: see `callboard list`", file=sys.stderr)
     except OSError as error:

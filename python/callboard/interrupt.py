@@ -6,7 +6,11 @@ import asyncio
 import os
 import selectors
 import signal
-from typing import TYPE_CHECKING
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ._core import interrupt_again
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
@@ -31,6 +35,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         #: Cells that have begun and not ended, by task.
         self.cells: dict[asyncio.Task, bool] = {}
         #: Code of the frame below which everything belongs to the event loop.
@@ -38,8 +43,25 @@ class Interrupts:
         self.enabled = False
 
     def install(self) -> None:
-        """Handles SIGINT from now on; until ``enabled`` is set it is ignored."""
+        """Handles SIGINT from now on, including one that has been held back so far; until ``enabled`` is set it is
+        ignored."""
         signal.signal(signal.SIGINT, self._handle)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        self._deliver_what_is_swallowed()
+
+    def _deliver_what_is_swallowed(self) -> None:
+        """Python swallows what is raised in a finalizer, a hook of ``fork`` or a callback of C code. An interrupt
+        that happens to hit one of these is delivered again."""
+        report = sys.unraisablehook
+
+        def hook(unraisable: Any) -> None:
+            mine = threading.current_thread() is threading.main_thread() and os.getpid() == self._pid
+            if unraisable.exc_type is KeyboardInterrupt and self.enabled and mine:
+                interrupt_again()
+            else:
+                report(unraisable)
+
+        sys.unraisablehook = hook
 
     def was_interrupted(self, task: asyncio.Task | None) -> bool:
         """Whether an interrupt has cancelled this cell."""

@@ -14,7 +14,7 @@ from . import _core, comms, context, history, language, stdin
 from .caller import Caller
 from .cells import CellQueue, run_cell
 from .jsonutil import encode
-from .shell import ZMQInteractiveShell
+from .shell import ZMQInteractiveShell, text_of
 from .stream import OutStream
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Kernel:
             logger.debug("%s failed", request, exc_info=True)
             if request.msg_type.startswith("comm_"):
                 traceback.print_exc()
-            request.reply_error(type(error).__name__, str(error), traceback.format_exc().splitlines())
+            request.reply_error(type(error).__name__, text_of(error), traceback.format_exc().splitlines())
         finally:
             request.finish(ok)
 
@@ -155,7 +155,7 @@ class Kernel:
         else:
             shown = shell.last_error or {
                 "ename": type(error).__name__,
-                "evalue": str(error),
+                "evalue": text_of(error),
                 "traceback": [],
             }
             reply.update(status="error", user_expressions={}, **shown)

@@ -110,7 +110,9 @@ def history(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, An
             )
         case _:
             entries = []
-    return {"status": "ok", "history": list(entries)}
+    # IPython calls the session that runs 0.
+    numbered = [(session or manager.session_number, line, text) for session, line, text in entries]
+    return {"status": "ok", "history": numbered}
 
 
 HANDLERS = {

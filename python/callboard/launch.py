@@ -10,7 +10,6 @@ import threading
 from typing import NoReturn
 
 from . import _core
-from .interrupt import Interrupts
 
 # Modules whose absence means that this Python was not set up for notebooks.
 _NEEDED = ("IPython", "comm", "traitlets", "matplotlib_inline")
@@ -23,10 +22,14 @@ def main(args: list[str]) -> int:
     started before IPython is imported.
     """
     core = _core.start(args, sys.version)
-    interrupts = Interrupts()
-    interrupts.install()
     with core:
+        from .interrupt import Interrupts
+
+        interrupts = Interrupts()
+        interrupts.install()
         try:
+            from traitlets import TraitError
+
             from .app import IPKernelApp
         except ImportError as error:
             if (error.name or "").partition(".")[0] not in _NEEDED:
@@ -38,7 +41,11 @@ def main(args: list[str]) -> int:
             )
             return 1
         app = IPKernelApp.instance(core=core, interrupts=interrupts)
-        app.initialize(core.ipython_args)
+        try:
+            app.initialize(core.ipython_args)
+        except TraitError as error:
+            print(f"callboard: an option or a configuration file has a bad value: {error}", file=sys.stderr)
+            return 1
         app.start()
     return _leave()
 

@@ -144,7 +144,7 @@ class ZMQInteractiveShell(InteractiveShell):
         super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
-        content = {"ename": etype.__name__, "evalue": str(evalue), "traceback": stb}
+        content = {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb}
         self.last_error = content
         self._last_traceback = stb
         self.kernel.core.publish("error", encode(content))
@@ -178,12 +178,26 @@ class ZMQInteractiveShell(InteractiveShell):
         if cmd.rstrip().endswith("&"):
             msg = "a background process has no place to print to: use %%bash --bg, or subprocess.Popen"
             raise OSError(msg)
-        code = system(self.var_expand(cmd, depth=1))
+        try:
+            code = system(self.var_expand(cmd, depth=1))
+        except UnboundLocalError as error:
+            # IPython's own, when an interrupt comes while the process is being started.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise
         self.user_ns["_exit_code"] = code
         if getattr(self, "system_raise_on_error", False) and code != 0:
             raise CalledProcessError(code, cmd)
 
     system = system_piped
+
+
+def text_of(error: BaseException | None) -> str:
+    """``str(error)``, also for exceptions that cannot be turned into text."""
+    try:
+        return str(error)
+    except Exception:
+        return f"<the text of this {type(error).__name__} cannot be had>"
 
 
 InteractiveShellABC.register(ZMQInteractiveShell)

@@ -17,8 +17,11 @@ use crate::wire::content::{Content, IopubWelcome, Stream};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
 
 /// A request that has just had text waits this long for its next, so that a flood comes in few messages.
-/// The first text after a quiet time does not wait.
 const JOIN: Duration = Duration::from_millis(10);
+
+/// The first text after a quiet time waits this long: `print` writes a line and its end one by one, and
+/// frontends that store what they get would store two outputs.
+const LINE: Duration = Duration::from_millis(1);
 
 /// The XPUB socket. Empties the [`Publisher`]'s queue in order, greets every new subscriber (JEP 65), and
 /// keeps what it cannot send yet: a slow subscriber slows those who publish, it costs no message.
@@ -87,7 +90,7 @@ impl<T: Transport> IoPub<T> {
     }
 
     fn encode(&mut self, text: Text) -> Frames {
-        let Text { parent, name, text } = text;
+        let Text { parent, name, text, .. } = text;
         let session = self.publisher.session();
         let topic = format!("kernel.{}.stream.{}", session.id(), name.as_str()).into_bytes();
         let frames = session.encode(Outgoing {
@@ -103,10 +106,15 @@ impl<T: Transport> IoPub<T> {
     }
 }
 
+/// When text that may still grow is to be sent, if not now.
 fn hold_until(last: Option<&(Arc<Parent>, Instant)>, text: &Text) -> Option<Instant> {
-    let (parent, at) = last?;
-    let due = *at + JOIN;
-    (parent.msg_id == text.parent.msg_id && due > Instant::now()).then_some(due)
+    let mut due = Instant::from_std(text.since) + LINE;
+    if let Some((parent, at)) = last
+        && parent.msg_id == text.parent.msg_id
+    {
+        due = due.max(*at + JOIN);
+    }
+    (due > Instant::now()).then_some(due)
 }
 
 impl<T: Transport> Actor for IoPub<T> {
@@ -123,10 +131,10 @@ impl<T: Transport> Pumped for IoPub<T> {
         let Self { link, publisher, .. } = self;
         // The next poll of the link flushes what was pushed; the budget's end wakes the task again. Nothing
         // may be sent after the last poll: a send can swallow the edge of a receive.
-        receive(link, task, "iopub", |link, frames| {
-            if let Some(topic) = new_subscription(&frames) {
-                link.push(welcome(publisher, topic));
-            }
+        receive(link, task, "iopub", |link, frames| match subscription(&frames) {
+            Some((true, topic)) => link.greet(&topic, welcome(publisher, &topic)),
+            Some((false, topic)) => link.unsubscribe(&topic),
+            None => debug!("something other than a subscription came in on iopub and was dropped"),
         })
         .into()
     }
@@ -141,23 +149,19 @@ impl<T: Transport> Handler<Drain> for IoPub<T> {
     }
 }
 
-/// The topic of a subscription message of XPUB: one frame, a byte 1, the topic.
-fn new_subscription(frames: &Frames) -> Option<Vec<u8>> {
-    let frame = frames.iter().next()?;
-    match frame.split_first() {
-        Some((1, topic)) => Some(topic.to_vec()),
-        Some((0, _)) => None,
-        _ => {
-            debug!("something other than a subscription came in on iopub and was dropped");
-            None
-        }
+/// A subscription message of XPUB: one frame, a byte (1: subscribe, 0: unsubscribe), the topic.
+fn subscription(frames: &Frames) -> Option<(bool, Vec<u8>)> {
+    match frames.iter().next()?.split_first() {
+        Some((1, topic)) => Some((true, topic.to_vec())),
+        Some((0, topic)) => Some((false, topic.to_vec())),
+        _ => None,
     }
 }
 
-fn welcome(publisher: &Publisher, topic: Vec<u8>) -> Frames {
-    let content = IopubWelcome { subscription: String::from_utf8_lossy(&topic).into_owned() };
+fn welcome(publisher: &Publisher, topic: &[u8]) -> Frames {
+    let content = IopubWelcome { subscription: String::from_utf8_lossy(topic).into_owned() };
     publisher.session().encode(Outgoing {
-        idents: &[topic],
+        idents: &[topic.to_vec()],
         kind: &MessageType::IopubWelcome,
         parent: EMPTY_OBJECT,
         metadata: EMPTY_OBJECT.to_vec(),

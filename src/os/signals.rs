@@ -40,6 +40,18 @@ fn change_mask(how: libc::c_int) -> io::Result<libc::sigset_t> {
     }
 }
 
+/// Sends SIGINT to the calling thread after a delay. The thread must outlive it.
+pub fn interrupt_later(delay: Duration) -> io::Result<()> {
+    // SAFETY: always succeeds.
+    let target = unsafe { libc::pthread_self() };
+    thread::Builder::new().name("callboard-interrupt".into()).spawn(move || {
+        thread::sleep(delay);
+        // SAFETY: the caller vouches for the thread.
+        unsafe { libc::pthread_kill(target, libc::SIGINT) };
+    })?;
+    Ok(())
+}
+
 /// The process this kernel runs in.
 pub struct ThisProcess {
     main: libc::pthread_t,

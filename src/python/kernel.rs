@@ -74,6 +74,12 @@ pub fn block_sigint() -> PyResult<()> {
     Ok(signals::block_sigint()?)
 }
 
+/// Sends SIGINT to the calling thread, a moment later: what it does now would swallow it.
+#[pyfunction]
+pub fn interrupt_again() -> PyResult<()> {
+    Ok(signals::interrupt_later(Duration::from_millis(5))?)
+}
+
 impl Kernel {
     pub(super) fn new(booted: Booted) -> Self {
         let Booted { kernel, settings, connection, connection_file, owns_connection_file } = booted;
@@ -108,7 +114,7 @@ impl Kernel {
     }
 
     /// From now on what is written to file descriptors 1 and 2 is output of cells, unless the command
-    /// line says otherwise. To be called before the inboxes are asked for.
+    /// line says otherwise. To be called before the streams and inboxes are asked for.
     fn capture_fds(&self) -> PyResult<bool> {
         if !self.captures_fds {
             return Ok(false);
@@ -130,12 +136,12 @@ impl Kernel {
 
     /// The standard output of cells.
     fn stdout(&self) -> Stream {
-        Stream::new(self.inner.clone(), StreamName::Stdout)
+        Stream::new(self.inner.clone(), self.capture(), StreamName::Stdout)
     }
 
     /// The standard error of cells.
     fn stderr(&self) -> Stream {
-        Stream::new(self.inner.clone(), StreamName::Stderr)
+        Stream::new(self.inner.clone(), self.capture(), StreamName::Stderr)
     }
 
     /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the
@@ -156,6 +162,9 @@ impl Kernel {
         let buffers = to_frames(buffers, py)?;
         if let Some(event) = comm_event(&kind, &content) {
             self.inner.comm(event);
+        }
+        if let Some(capture) = self.capture() {
+            capture.drain();
         }
         let metadata = metadata.unwrap_or_else(|| b"{}".to_vec());
         if content.len() > LARGE {

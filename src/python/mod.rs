@@ -30,7 +30,7 @@ pub mod _core {
     #[pymodule_export]
     use super::inbox::Inbox;
     #[pymodule_export]
-    use super::kernel::{Kernel, block_sigint, start};
+    use super::kernel::{Kernel, block_sigint, interrupt_again, start};
     #[pymodule_export]
     use super::parent::Parent;
     #[pymodule_export]

@@ -1,7 +1,8 @@
 //! stdout and stderr of the code that runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -10,8 +11,12 @@ use super::parent;
 use super::wait;
 use crate::kernel;
 use crate::os::bell::Bell;
+use crate::os::capture::Capture;
 use crate::publisher::Publisher;
 use crate::wire::content::StreamName;
+
+/// Texts that follow each other within this time, nanoseconds, are a flood; a system call alone takes longer.
+const FLOOD: u64 = 2_000;
 
 /// Text longer than this is taken over with the GIL released.
 const LARGE: usize = 64 * 1024;
@@ -30,17 +35,33 @@ pub fn after_fork_in_child() {
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Stream {
     kernel: Arc<kernel::Kernel>,
+    capture: Option<Arc<Capture>>,
+    /// When text was last written by any thread, nanoseconds since `epoch`.
+    last: AtomicU64,
+    epoch: Instant,
     name: StreamName,
     fd: i32,
 }
 
 impl Stream {
-    pub(super) fn new(kernel: Arc<kernel::Kernel>, name: StreamName) -> Self {
+    pub(super) fn new(kernel: Arc<kernel::Kernel>, capture: Option<Arc<Capture>>, name: StreamName) -> Self {
         let fd = match name {
             StreamName::Stdout => 1,
             StreamName::Stderr => 2,
         };
-        Self { kernel, name, fd }
+        Self { kernel, capture, last: AtomicU64::new(0), epoch: Instant::now(), name, fd }
+    }
+
+    /// Lets what C code and child processes have written since the last text come before the next one.
+    /// In a flood of text there was no time for that, and no need to look.
+    fn drain(&self) {
+        let Some(capture) = &self.capture else {
+            return;
+        };
+        let now = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        if now.saturating_sub(self.last.swap(now, Ordering::Relaxed)) > FLOOD {
+            capture.drain();
+        }
     }
 }
 
@@ -62,6 +83,7 @@ impl Stream {
         if FORKED.load(Ordering::Relaxed) {
             write_all(self.fd, chars.as_bytes());
         } else {
+            self.drain();
             let parent = parent::current(py).unwrap_or_else(|| publisher.foreground());
             if chars.len() > LARGE {
                 py.detach(|| publisher.text(&parent, self.name, chars));
@@ -76,6 +98,7 @@ impl Stream {
     /// Lets text that waits to be joined with more go out now.
     fn flush(&self) {
         if !FORKED.load(Ordering::Relaxed) {
+            self.drain();
             self.kernel.publisher.flush();
         }
     }

@@ -28,6 +28,23 @@ impl<T: Transport> Link<T> {
         self.outbox.push_back(frames);
     }
 
+    /// Puts the subscription that was received last into force, with a message that its subscriber gets
+    /// before all others.
+    pub fn greet(&mut self, topic: &[u8], welcome: Frames) {
+        match self.transport.subscribe(topic) {
+            // What waits has not been sent to anybody, not even in part.
+            Ok(()) => self.outbox.push_front(welcome),
+            Err(problem) => error!(%problem, "a subscriber of iopub was not admitted"),
+        }
+    }
+
+    /// Takes back a subscription that was received last.
+    pub fn unsubscribe(&mut self, topic: &[u8]) {
+        if let Err(problem) = self.transport.unsubscribe(topic) {
+            debug!(%problem, "a subscription could not be taken back: the subscriber has gone");
+        }
+    }
+
     /// How many messages wait for room on the socket.
     pub fn waiting(&self) -> usize {
         self.outbox.len()

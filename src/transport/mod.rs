@@ -23,6 +23,16 @@ pub trait Transport: Unpin + 'static {
 
     /// Sends a message if there is room for it now. What is not sent yet stays in `frames`.
     fn try_send(&mut self, frames: &mut Frames) -> Result<Sent, TransportError>;
+
+    /// Puts the subscription that was received last into force. For publishers only.
+    fn subscribe(&mut self, _topic: &[u8]) -> Result<(), TransportError> {
+        Ok(())
+    }
+
+    /// Takes back a subscription that was received last. For publishers only.
+    fn unsubscribe(&mut self, _topic: &[u8]) -> Result<(), TransportError> {
+        Ok(())
+    }
 }
 
 /// A socket that is bound, but not yet on the thread that will serve it.

@@ -72,10 +72,11 @@ pub fn bind(context: &zmq::Context, role: Role, address: &str) -> Result<Bound, 
                 socket.set_sndhwm(0)?;
             }
             Role::Publisher => {
-                // Tell of every new subscriber, not only of the first one of a topic, and refuse to
-                // send, rather than drop, when one of them is full.
-                socket.set_xpub_verbose(true)?;
-                set_xpub_nodrop(&mut socket)?;
+                // Tell of every new subscriber, and let us put its subscription into force, so that it is
+                // greeted before it gets anything else; and refuse to send, rather than drop, when one of
+                // them is full.
+                switch_on(&mut socket, zmq_sys::ZMQ_XPUB_MANUAL)?;
+                switch_on(&mut socket, zmq_sys::ZMQ_XPUB_NODROP)?;
                 socket.set_sndhwm(IOPUB_HIGH_WATER_MARK)?;
             }
         }
@@ -100,9 +101,10 @@ pub fn bind(context: &zmq::Context, role: Role, address: &str) -> Result<Bound, 
     })
 }
 
-fn set_xpub_nodrop(socket: &mut zmq::Socket) -> zmq::Result<()> {
+/// Sets an option that the `zmq` crate does not name.
+fn switch_on(socket: &mut zmq::Socket, option: u32) -> zmq::Result<()> {
     let on: libc::c_int = 1;
-    let option = zmq_sys::ZMQ_XPUB_NODROP.cast_signed();
+    let option = option.cast_signed();
     // SAFETY: the socket is open, and the option takes an int that outlives the call.
     let status = unsafe {
         zmq_sys::zmq_setsockopt(socket.as_mut_ptr(), option, (&raw const on).cast(), size_of_val(&on))
@@ -125,7 +127,19 @@ pub struct Socket {
     pair: Pair,
 }
 
+fn failed(error: zmq::Error) -> TransportError {
+    TransportError::Failed(error.to_string())
+}
+
 impl Transport for Socket {
+    fn subscribe(&mut self, topic: &[u8]) -> Result<(), TransportError> {
+        self.pair.get_socket().set_subscribe(topic).map_err(failed)
+    }
+
+    fn unsubscribe(&mut self, topic: &[u8]) -> Result<(), TransportError> {
+        self.pair.get_socket().set_unsubscribe(topic).map_err(failed)
+    }
+
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>> {
         Pin::new(&mut self.pair).poll_next(cx).map(|next| match next {
             Some(received) => received.map_err(|e| TransportError::Failed(e.to_string())),

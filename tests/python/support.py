@@ -57,12 +57,13 @@ def command(way: str) -> list[str]:
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
     """The environment of a kernel that shares no file with another one, nor with the user's."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "CALLBOARD_", "MPL"))}
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith(("JPY_", "CALLBOARD_", "MPLBACKEND"))
+    }
     env.update(
         IPYTHONDIR=str(folder / "ipython"),
         JUPYTER_RUNTIME_DIR=str(folder / "runtime"),
         JUPYTER_CONFIG_DIR=str(folder / "config"),
-        MPLCONFIGDIR=str(folder / "matplotlib"),
     )
     env.update(changes)
     return env
@@ -167,7 +168,9 @@ class Client:
         self.wait(lambda m: m["msg_type"] == "iopub_welcome")
 
     def close(self) -> None:
-        self.kc.stop_channels()
+        # Not `stop_channels`: it would open the heartbeat to close it, and leak its socket.
+        for channel in ("shell", "control", "stdin", "iopub"):
+            self._channel(channel).stop()
 
     def __enter__(self) -> Client:
         return self

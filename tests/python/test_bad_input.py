@@ -95,13 +95,11 @@ def test_a_port_in_use_is_named(way: str, tmp_path: Path, port: str) -> None:
         ({"signature_scheme": "hmac-md5"}, "hmac-md5"),
     ],
 )
-def test_a_connection_that_cannot_be_is_explained(
-    way: str, tmp_path: Path, changes: dict[str, str], told: str
-) -> None:
+def test_a_connection_that_cannot_be_is_explained(way: str, tmp_path: Path, changes: dict[str, str], told: str) -> None:
     assert told in one_line(start_in_vain(way, tmp_path, "-f", connection(tmp_path, **changes)))
 
 
-@pytest.mark.parametrize("options", [["--bogus"], ["--bogus=1"], ["-Z"], ["stray"], ["--shell=many"]])
+@pytest.mark.parametrize("options", [["--bogus"], ["--bogus=1"], ["-Z"], ["--shell=many"]])
 def test_an_unknown_option_is_named(way: str, tmp_path: Path, options: list[str]) -> None:
     told = start_in_vain(way, tmp_path, "-f", connection(tmp_path), *options)
     assert options[0].partition("=")[0] in told.splitlines()[0]
@@ -111,6 +109,12 @@ def test_an_unknown_option_is_named(way: str, tmp_path: Path, options: list[str]
 @pytest.mark.parametrize("level", ["loudly", "callboard=loudly"])
 def test_a_log_level_that_is_none_is_named(way: str, tmp_path: Path, level: str) -> None:
     assert level in one_line(start_in_vain(way, tmp_path, "-f", connection(tmp_path), "--log-level", level))
+
+
+def test_a_file_on_the_command_line_is_ignored(start_kernel: Callable[..., Kernel]) -> None:
+    """`jupyter run script.py` and `jupyter console` hand their own arguments on to the kernel."""
+    with start_kernel("script.py").connect() as client:
+        assert client.run("1 + 1").result == "2"
 
 
 def test_help_and_version_are_no_errors(way: str, tmp_path: Path) -> None:
@@ -277,9 +281,7 @@ def test_garbage_is_dropped_and_the_kernel_lives(
     assert "panicked" not in kernel.terminal
 
 
-def test_a_wrong_signature_is_neither_answered_nor_executed(
-    client: Client, dealers: dict[str, zmq.Socket]
-) -> None:
+def test_a_wrong_signature_is_neither_answered_nor_executed(client: Client, dealers: dict[str, zmq.Socket]) -> None:
     frames = request(client, "execute_request", code="forged = True", silent=False)
     frames[1] = b"0" * len(frames[1])
     dealers["shell"].send_multipart(frames)

@@ -58,9 +58,7 @@ def test_install_for_the_user_makes_a_complete_kernelspec(env: dict[str, str], t
     assert (folder / "logo-32x32.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_install_takes_a_name_a_display_name_an_environment_and_a_profile(
-    env: dict[str, str], tmp_path: Path
-) -> None:
+def test_install_takes_a_name_a_display_name_an_environment_and_a_profile(env: dict[str, str], tmp_path: Path) -> None:
     done = run(
         env,
         *("install", "--user", "--name", "mine", "--display-name", "My Python", "--profile", "work"),

@@ -134,7 +134,9 @@ def test_a_buffer_that_changes_after_it_was_sent_is_sent_as_it_was(client: Clien
 def test_comm_info_lists_the_open_comms(client: Client) -> None:
     client.run(REGISTER)
     comm_id, _ = open_comm(client)
-    own = client.run("from comm import create_comm\nmine = create_comm(target_name='other.target')\nmine.comm_id").result
+    own = client.run(
+        "from comm import create_comm\nmine = create_comm(target_name='other.target')\nmine.comm_id"
+    ).result
     for channel in ("shell", "control"):
         comms = client.ask("comm_info_request", channel=channel)["comms"]
         assert comms[comm_id] == {"target_name": "test.target"}
@@ -234,7 +236,8 @@ def test_the_state_of_a_widget_follows_the_frontend_and_back(client: Client) -> 
 
 def test_an_output_widget_catches_what_is_printed(client: Client) -> None:
     run = client.run(
-        "import ipywidgets\nout = ipywidgets.Output()\nwith out:\n    print('caught')\n    display('caught too')\nout.msg_id"
+        "import ipywidgets\nout = ipywidgets.Output()\n"
+        "with out:\n    print('caught')\n    display('caught too')\nout.msg_id"
     )
     updates = [c["data"]["state"] for c in run.contents("comm_msg") if "state" in c.get("data", {})]
     assert any(state.get("msg_id") == run.msg_id for state in updates), "the frontend is told whose output to catch"

@@ -84,9 +84,7 @@ def test_an_unknown_request_is_refused_at_once(client: Client, busy: str) -> Non
     client.finish(busy)
 
 
-def test_an_interrupt_is_answered_at_once_and_works_when_the_gil_is_free(
-    client: Client, summing: str
-) -> None:
+def test_an_interrupt_is_answered_at_once_and_works_when_the_gil_is_free(client: Client, summing: str) -> None:
     assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
     assert not client.replied(summing)
     run = client.finish(summing)

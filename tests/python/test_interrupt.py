@@ -81,7 +81,10 @@ def test_finally_blocks_of_an_interrupted_cell_run(kernel: Kernel, client: Clien
 
 
 def test_a_cell_may_catch_its_interrupt(kernel: Kernel, client: Client, how: str) -> None:
-    code = "import time\ntry:\n    print('started')\n    time.sleep(100)\nexcept KeyboardInterrupt:\n    print('caught')\n'went on'"
+    code = (
+        "import time\ntry:\n    print('started')\n    time.sleep(100)\n"
+        "except KeyboardInterrupt:\n    print('caught')\n'went on'"
+    )
     msg_id = client.start(code)
     interrupt(client, kernel, how)
     run = client.finish(msg_id, timeout=20)
@@ -91,9 +94,7 @@ def test_a_cell_may_catch_its_interrupt(kernel: Kernel, client: Client, how: str
 
 
 @pytest.mark.parametrize("code", ["!echo started; sleep 100 | cat", "%%bash\necho started\nsleep 100 | cat"])
-def test_a_shell_command_is_interrupted_with_its_processes(
-    kernel: Kernel, client: Client, how: str, code: str
-) -> None:
+def test_a_shell_command_is_interrupted_with_its_processes(kernel: Kernel, client: Client, how: str, code: str) -> None:
     msg_id = client.execute(code)
     client.wait_text("started", msg_id)
     interrupt(client, kernel, how)

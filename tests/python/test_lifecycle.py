@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -193,16 +194,12 @@ def test_the_death_of_the_parent_ends_the_kernel(way: str, tmp_path: Path, code:
         parent.kill()
         parent.stdout.close()
         os.close(watch)
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
 
 def test_without_a_connection_file_one_is_written_named_and_removed(way: str, tmp_path: Path) -> None:
-    kernel = subprocess.Popen(
-        command(way), env=environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
+    kernel = subprocess.Popen(command(way), env=environment(tmp_path), cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     try:
         assert kernel.stdout is not None
         file = Path(re.search(r"(/\S+\.json)", kernel.stdout.readline()).group(1))

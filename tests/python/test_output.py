@@ -26,9 +26,7 @@ def test_a_flood_through_the_binary_side_and_the_descriptor_is_complete(client: 
 
 
 def test_stdout_and_stderr_keep_their_order(client: Client) -> None:
-    run = client.run(
-        "import sys\nfor i in range(50):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n"
-    )
+    run = client.run("import sys\nfor i in range(50):\n    print('out', i)\n    print('err', i, file=sys.stderr)\n")
     assert [(c["name"], c["text"]) for c in _joined(run.contents("stream"))] == [
         (f"std{kind}", f"{kind} {i}\n") for i in range(50) for kind in ("out", "err")
     ]
@@ -59,6 +57,16 @@ def test_a_partial_line_comes_without_a_flush(client: Client) -> None:
     assert not client.replied(msg_id)
     client.send("interrupt_request", channel="control")
     client.finish(msg_id)
+
+
+def test_a_line_that_is_printed_is_one_message(client: Client) -> None:
+    """`print` writes the text and the end of the line one by one. Frontends that store what they get, such as
+    nbconvert, would store them as two outputs."""
+    client.run("import asyncio")
+    runs = [client.run(f"print('line {n}')\nawait asyncio.sleep(0.01)") for n in range(100)]
+    assert all(run.stdout == f"line {n}\n" for n, run in enumerate(runs))
+    split = [run for run in runs if len(run.contents("stream")) != 1]
+    assert len(split) < 10
 
 
 def test_stdout_is_a_file_as_programs_expect(client: Client) -> None:
@@ -174,7 +182,8 @@ def test_a_large_output_arrives_whole(client: Client) -> None:
         "from concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor()\n"
         "def work():\n    threads_gate.wait()\n    print('late output')\npool.submit(work);",
         "def work():\n    threads_gate.wait()\n    print('late output')\nloop.run_in_executor(None, work);",
-        "def work():\n    threads_gate.wait()\n    print('late output')\ntask = asyncio.create_task(asyncio.to_thread(work))",
+        "def work():\n    threads_gate.wait()\n    print('late output')\n"
+        "task = asyncio.create_task(asyncio.to_thread(work))",
         "def work():\n    threading.Thread(target=lambda: (threads_gate.wait(), print('late output'))).start()\n"
         "threading.Thread(target=work).start()",
         "timer = threading.Timer(0, lambda: (threads_gate.wait(), print('late output')))\ntimer.start()",
@@ -201,7 +210,10 @@ def test_late_output_reaches_the_cell_that_started_it(client: Client, start: str
 
 
 def test_a_pool_kept_from_an_earlier_cell_prints_into_the_cell_that_submits(client: Client) -> None:
-    client.run("from concurrent.futures import ThreadPoolExecutor\nkept = ThreadPoolExecutor(1)\nkept.submit(print, 'a').result()")
+    client.run(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "kept = ThreadPoolExecutor(1)\nkept.submit(print, 'a').result()"
+    )
     assert client.run("kept.submit(print, 'b').result()").stdout == "b\n"
     assert client.run("list(kept.map(print, 'cd'));").stdout == "c\nd\n"
 
@@ -250,7 +262,8 @@ def test_display_id_is_updated_in_place(client: Client) -> None:
 
 def test_clear_output_keeps_its_place(client: Client) -> None:
     run = client.run(
-        "from IPython.display import clear_output\nprint('a')\nclear_output()\nprint('b')\nclear_output(wait=True)\nprint('c')"
+        "from IPython.display import clear_output\n"
+        "print('a')\nclear_output()\nprint('b')\nclear_output(wait=True)\nprint('c')"
     )
     assert run.types == ["busy", "execute_input", "stream", "clear_output", "stream", "clear_output", "stream", "idle"]
     assert run.contents("clear_output") == [{"wait": False}, {"wait": True}]

@@ -5,6 +5,7 @@
 //! whole build; without that file PyO3 links libpython itself and this only adds the rpath.
 
 fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "python")]
     link_python();
 }

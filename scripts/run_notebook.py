@@ -7,8 +7,10 @@ result not be written, 130 stopped by Ctrl-C.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -102,7 +104,20 @@ class Runner(NotebookClient):
     def __init__(self, nb: nbformat.NotebookNode, screen: Screen, **options: Any) -> None:
         super().__init__(nb, **options)
         self.screen = screen
+        #: Whether Ctrl-C has been pressed.
+        self.stopped = False
         self._cells: dict[str, tuple[nbformat.NotebookNode, int]] = {}
+        self._interrupt: asyncio.Future[None] | None = None
+
+    def take_signals(self) -> None:
+        """Lets Ctrl-C interrupt the cell, and a second one end the kernel. nbclient ends it at the first, while it
+        still waits for the cell, and falls over its own feet. To be called while a notebook runs."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop)
+
+    def _stop(self) -> None:
+        end = self.km.shutdown_kernel(now=True) if self.stopped else self.km.interrupt_kernel()
+        self.stopped = True
+        self._interrupt = asyncio.ensure_future(end)
 
     async def _async_poll_output_msg(self, parent_msg_id: str, cell: nbformat.NotebookNode, cell_index: int) -> None:
         """As nbclient's, which drops what tasks and threads of earlier cells print: that goes to its cell, as in
@@ -149,8 +164,10 @@ def run(notebook: nbformat.NotebookNode, folder: Path, screen: Screen) -> int:
     """Executes the notebook; returns the exit code."""
     begun = time.monotonic()
     started: list[int] = []
+    problem: str | None = None
 
     def on_start(cell: nbformat.NotebookNode, cell_index: int) -> None:
+        runner.take_signals()
         started.append(cell_index)
         screen.begin(cell_index, cell.source)
 
@@ -165,14 +182,14 @@ def run(notebook: nbformat.NotebookNode, folder: Path, screen: Screen) -> int:
     try:
         runner.execute()
     except CellExecutionError as error:
-        screen.line(screen.paint(f"\nCell [{started[-1] + 1}] failed: {error.ename}: {error.evalue}", "31"))
-        return 130 if error.ename == "KeyboardInterrupt" else 1
+        problem = f"Cell [{started[-1] + 1}] failed: {error.ename}" + (f": {error.evalue}" if error.evalue else "")
     except DeadKernelError:
-        screen.line(screen.paint(f"\nThe kernel died in cell [{started[-1] + 1}]", "31"))
-        return 1
-    except KeyboardInterrupt:
-        screen.line("\nStopped")
-        return 130
+        problem = f"The kernel died in cell [{started[-1] + 1}]"
+    except (KeyboardInterrupt, RuntimeError) as error:
+        problem = f"The kernel did not start: {error!r}"
+    if problem is not None:
+        screen.line(screen.paint(f"\n{problem}", "31"))
+        return 130 if runner.stopped else 1
     took = time.monotonic() - begun
     screen.line(screen.paint(f"\n{len(started)} cells ran in {took:.1f} s", "32"))
     return 0

@@ -2,7 +2,7 @@
 //!
 //! Rust owns the sockets, the routing, the queues, the signing, the timers, interrupt and shutdown; Python
 //! runs what only Python can run: the user's code. The one rule: **no thread that serves a socket, a queue
-//! or a timer takes the GIL.** So only [`python`] may name `pyo3`, and everything else compiles and is
+//! or a timer takes the GIL.** So only [`python`] may name PyO3, and everything else compiles and is
 //! tested without it. `actors.md` at the top of the repository is the map.
 //!
 //! In the order a message meets them:

@@ -77,6 +77,9 @@ async def run_cell(kernel: Kernel, request: Request) -> None:
             request.user_expressions,
             cell_meta=kernel.shell.parent_header["metadata"],
         )
+        if kernel.interrupts.cells[task] and not task.cancelling():
+            # What it waited for ended before the cancellation came: the child process that got the same SIGINT, say.
+            raise KeyboardInterrupt
         ok = reply["status"] == "ok"
         request.reply(encode(reply))
     except BaseException as error:

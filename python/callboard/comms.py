@@ -44,7 +44,8 @@ class Comm(comm.base_comm.BaseComm):
 def _contiguous(buffer: Any) -> memoryview:
     """Any buffer as plain bytes in a row (a NumPy array may be neither)."""
     view = memoryview(buffer)
-    return view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+    # An empty array of several dimensions cannot be cast.
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
 def install(core: Kernel) -> comm.base_comm.CommManager:

@@ -35,7 +35,7 @@ def main(args: list[str]) -> int:
             if (error.name or "").partition(".")[0] not in _NEEDED:
                 raise
             print(
-                f"callboard: {sys.executable} cannot import {error.name}. Install it there: "
+                f"callboard needs IPython, but {sys.executable} cannot import {error.name}. Install it there: "
                 f"{sys.executable} -m pip install ipython comm matplotlib-inline",
                 file=sys.stderr,
             )

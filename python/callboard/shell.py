@@ -149,6 +149,13 @@ class ZMQInteractiveShell(InteractiveShell):
         self._last_traceback = stb
         self.kernel.core.publish("error", encode(content))
 
+    def _format_exception_for_storage(self, exception: BaseException, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What the history keeps of an exception, also of one that cannot be turned into text."""
+        try:
+            return super()._format_exception_for_storage(exception, *args, **kwargs)
+        except Exception:  # noqa: BLE001 - user code
+            return {"ename": type(exception).__name__, "evalue": text_of(exception), "traceback": []}
+
     def payloadpage_page(
         self, strg: str | dict[str, Any], start: int = 0, screen_lines: int = 0, pager_cmd: Any = None
     ) -> None:
@@ -196,7 +203,7 @@ def text_of(error: BaseException | None) -> str:
     """``str(error)``, also for exceptions that cannot be turned into text."""
     try:
         return str(error)
-    except Exception:
+    except Exception:  # noqa: BLE001 - user code
         return f"<the text of this {type(error).__name__} cannot be had>"
 
 

@@ -8,6 +8,7 @@ import sys
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .interrupt import Cell
 from .jsonutil import encode
 from .shell import text_of
 
@@ -64,20 +65,26 @@ async def run_cell(kernel: Kernel, request: Request) -> None:
     """Runs the code of an ``execute_request`` and answers it."""
     task = asyncio.current_task()
     assert task is not None
+    cell = kernel.interrupts.cells[task] = Cell()
     ok = False
-    kernel.interrupts.cells[task] = False
     try:
         kernel.shell.begin_cell(request.parent())
         if not request.silent:
             request.publish_input(kernel.shell.execution_count)
-        reply = await kernel.do_execute(
-            request.code,
-            request.silent,
-            request.store_history,
-            request.user_expressions,
-            cell_meta=kernel.shell.parent_header["metadata"],
-        )
-        if kernel.interrupts.cells[task] and not task.cancelling():
+        try:
+            cell.in_user_code = True
+            if cell.interrupted:
+                raise KeyboardInterrupt
+            reply = await kernel.do_execute(
+                request.code,
+                request.silent,
+                request.store_history,
+                request.user_expressions,
+                cell_meta=kernel.shell.parent_header["metadata"],
+            )
+        finally:
+            cell.in_user_code = False
+        if reply["status"] == "ok" and cell.cancel_requested and not task.cancelling():
             # What it waited for ended before the cancellation came: the child process that got the same SIGINT, say.
             raise KeyboardInterrupt
         ok = reply["status"] == "ok"
@@ -90,7 +97,8 @@ async def run_cell(kernel: Kernel, request: Request) -> None:
         if isinstance(error, SystemExit):
             raise
     finally:
-        if kernel.interrupts.cells.pop(task, False):
+        del kernel.interrupts.cells[task]
+        if task.cancelling():
             task.uncancel()
         request.finish(ok)
 

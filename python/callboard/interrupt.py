@@ -24,6 +24,17 @@ _MACHINERY = (
 )
 
 
+class Cell:
+    """What an interrupt needs to know of a cell that has begun and not ended."""
+
+    #: The cell's own code has control, and not what is around it: an exception raised now hits that code.
+    in_user_code = False
+    #: An interrupt has hit it, or asked for its cancellation.
+    interrupted = False
+    #: An interrupt has asked for its cancellation, or has been swallowed.
+    cancel_requested = False
+
+
 class Interrupts:
     """Turns SIGINT into ``KeyboardInterrupt`` in user code that runs, and into cancellation of cells that
     await.
@@ -37,10 +48,12 @@ class Interrupts:
     def __init__(self) -> None:
         self._pid = os.getpid()
         #: Cells that have begun and not ended, by task.
-        self.cells: dict[asyncio.Task, bool] = {}
+        self.cells: dict[asyncio.Task, Cell] = {}
         #: Code of the frame below which everything belongs to the event loop.
         self.outermost: CodeType | None = None
         self.enabled = False
+        #: Cells for which a swallowed interrupt is delivered again, while it is on its way.
+        self._again: set[asyncio.Task] | None = None
 
     def install(self) -> None:
         """Handles SIGINT from now on, including one that has been held back so far; until ``enabled`` is set it is
@@ -57,6 +70,9 @@ class Interrupts:
         def hook(unraisable: Any) -> None:
             mine = threading.current_thread() is threading.main_thread() and os.getpid() == self._pid
             if unraisable.exc_type is KeyboardInterrupt and self.enabled and mine:
+                self._again = set(self.cells)
+                for cell in self.cells.values():
+                    cell.interrupted = cell.cancel_requested = True
                 interrupt_again()
             else:
                 report(unraisable)
@@ -65,28 +81,37 @@ class Interrupts:
 
     def was_interrupted(self, task: asyncio.Task | None) -> bool:
         """Whether an interrupt has cancelled this cell."""
-        return task is not None and self.cells.get(task, False)
+        return task in self.cells and self.cells[task].interrupted
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        if not self.enabled:
+        again, self._again = self._again, None
+        if not self.enabled or (again is not None and again.isdisjoint(self.cells)):
             return
-        if self._in_a_cell() or self._is_user_code(frame):
+        cell = self._current_cell()
+        if cell is not None:
+            # Around its code, the cell looks at this itself.
+            cell.interrupted = True
+            if cell.in_user_code:
+                raise KeyboardInterrupt
+            return
+        if self._is_user_code(frame):
             raise KeyboardInterrupt
         for task in list(self.cells):
             self.cancel(task)
 
     def cancel(self, task: asyncio.Task) -> None:
         """Cancels a cell, which then shows a ``KeyboardInterrupt``."""
-        self.cells[task] = True
+        cell = self.cells[task]
+        cell.interrupted = cell.cancel_requested = True
         # Thread-safe, because only that wakes a loop which waits.
         task.get_loop().call_soon_threadsafe(task.cancel)
 
-    def _in_a_cell(self) -> bool:
-        """Whether a cell runs right now, as opposed to waiting."""
+    def _current_cell(self) -> Cell | None:
+        """The cell that runs right now, as opposed to waiting."""
         try:
-            return asyncio.current_task() in self.cells
+            return self.cells.get(asyncio.current_task())
         except RuntimeError:
-            return False
+            return None
 
     def _is_user_code(self, frame: FrameType | None) -> bool:
         while frame is not None and frame.f_code is not self.outermost:

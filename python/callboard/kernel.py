@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _core, comms, context, history, language, stdin
 from .caller import Caller
-from .cells import CellQueue, run_cell
+from .cells import CellQueue, run_cell, show
 from .jsonutil import encode
 from .shell import ZMQInteractiveShell, text_of
 from .stream import OutStream
@@ -153,11 +153,8 @@ class Kernel:
             reply["status"] = "ok"
             reply["user_expressions"] = shell.user_expressions(user_expressions or {})
         else:
-            shown = shell.last_error or {
-                "ename": type(error).__name__,
-                "evalue": text_of(error),
-                "traceback": [],
-            }
+            # IPython shows every error, unless a second interrupt comes while it does.
+            shown = shell.last_error or show(self, error)
             reply.update(status="error", user_expressions={}, **shown)
         reply["payload"] = shell.payload_manager.read_payload()
         shell.payload_manager.clear_payload()

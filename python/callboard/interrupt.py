@@ -7,21 +7,21 @@ import os
 import selectors
 import signal
 import sys
+import sysconfig
 import threading
 from typing import TYPE_CHECKING, Any
 
-from ._core import interrupt_again
+from ._core import interrupt_again, sigint_noticed, watch_sigint
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType
 
-# Code of these packages only passes control on: an exception raised in it would hit the machinery and not
-# the user's code.
-_MACHINERY = (
-    os.path.dirname(__file__) + os.sep,
-    os.path.dirname(asyncio.__file__) + os.sep,
-    selectors.__file__,
-)
+_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
+
+# A callback whose outermost code is in one of these is the kernel's own, or the event loop's housekeeping.
+_OWN = os.path.dirname(__file__) + os.sep
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_PACKAGES = (sysconfig.get_path("purelib") + os.sep, sysconfig.get_path("platlib") + os.sep)
 
 
 class Cell:
@@ -52,6 +52,8 @@ class Interrupts:
         #: Code of the frame below which everything belongs to the event loop.
         self.outermost: CodeType | None = None
         self.enabled = False
+        #: A handler of the user's (of comm messages) has control.
+        self.in_handler = False
         #: Cells for which a swallowed interrupt is delivered again, while it is on its way.
         self._again: set[asyncio.Task] | None = None
 
@@ -59,6 +61,7 @@ class Interrupts:
         """Handles SIGINT from now on, including one that has been held back so far; until ``enabled`` is set it is
         ignored."""
         signal.signal(signal.SIGINT, self._handle)
+        watch_sigint()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._deliver_what_is_swallowed()
 
@@ -84,17 +87,18 @@ class Interrupts:
         return task in self.cells and self.cells[task].interrupted
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
+        sigint_noticed()
         again, self._again = self._again, None
         if not self.enabled or (again is not None and again.isdisjoint(self.cells)):
             return
-        cell = self._current_cell()
+        cell = self.current_cell()
         if cell is not None:
             # Around its code, the cell looks at this itself.
             cell.interrupted = True
             if cell.in_user_code:
                 raise KeyboardInterrupt
             return
-        if self._is_user_code(frame):
+        if self.in_handler or self._is_user_callback(frame):
             raise KeyboardInterrupt
         for task in list(self.cells):
             self.cancel(task)
@@ -106,17 +110,21 @@ class Interrupts:
         # Thread-safe, because only that wakes a loop which waits.
         task.get_loop().call_soon_threadsafe(task.cancel)
 
-    def _current_cell(self) -> Cell | None:
+    def current_cell(self) -> Cell | None:
         """The cell that runs right now, as opposed to waiting."""
         try:
             return self.cells.get(asyncio.current_task())
         except RuntimeError:
             return None
 
-    def _is_user_code(self, frame: FrameType | None) -> bool:
+    def _is_user_callback(self, frame: FrameType | None) -> bool:
+        """Whether the event loop runs a callback or a task of the user's that is no cell."""
+        inner: FrameType | None = None
         while frame is not None and frame.f_code is not self.outermost:
-            if not frame.f_code.co_filename.startswith(_MACHINERY):
-                return True
+            if not frame.f_code.co_filename.startswith((_ASYNCIO, selectors.__file__, "<frozen")):
+                inner = frame
             frame = frame.f_back
-        # Without a loop below it, what runs is code of a startup file or an extension.
-        return frame is None
+        if frame is None or inner is None:
+            return False
+        filename = inner.f_code.co_filename
+        return not filename.startswith(_OWN) and (filename.startswith(_PACKAGES) or not filename.startswith(_LIBRARY))

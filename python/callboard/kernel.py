@@ -112,7 +112,11 @@ class Kernel:
             request.finish(ok)
 
     def _handle_comm(self, request: _core.Request) -> None:
-        comms.handle(self.comm_manager, request)
+        try:
+            self.interrupts.in_handler = True
+            comms.handle(self.comm_manager, request)
+        finally:
+            self.interrupts.in_handler = False
 
     def _handle_language(self, request: _core.Request) -> None:
         language.handle(self.shell, request)

@@ -141,7 +141,16 @@ class ZMQInteractiveShell(InteractiveShell):
             if self.kernel.was_interrupted():
                 interrupt = KeyboardInterrupt().with_traceback(cancelled.__traceback__)
                 exc_tuple = (KeyboardInterrupt, interrupt, cancelled.__traceback__)  # type: ignore[assignment]
-        super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+        cell = self.kernel.interrupts.current_cell()
+        if cell is None or not cell.interrupted:
+            super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+            return
+        # Another interrupt must not hit what shows the first one.
+        before, cell.in_user_code = cell.in_user_code, False
+        try:
+            super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+        finally:
+            cell.in_user_code = before
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         content = {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb}

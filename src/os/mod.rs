@@ -5,5 +5,6 @@ pub mod capture;
 pub mod panic;
 pub mod parent;
 pub mod paths;
+pub mod sigint;
 pub mod signals;
 pub mod usage;

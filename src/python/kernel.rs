@@ -17,7 +17,7 @@ use crate::boot::{Booted, boot};
 use crate::job;
 use crate::kernel;
 use crate::os::capture::Capture;
-use crate::os::signals;
+use crate::os::{sigint, signals};
 use crate::settings::Settings;
 use crate::wire::MessageType;
 use crate::wire::content::{InputRequest, StreamName};
@@ -72,6 +72,18 @@ fn exit(error: &clap::Error) -> PyErr {
 #[pyfunction]
 pub fn block_sigint() -> PyResult<()> {
     Ok(signals::block_sigint()?)
+}
+
+/// Makes sure that SIGINT is noticed, from now on: see [`sigint`].
+#[pyfunction]
+pub fn watch_sigint() -> PyResult<()> {
+    Ok(sigint::watch()?)
+}
+
+/// Python has noticed SIGINT.
+#[pyfunction]
+pub fn sigint_noticed() {
+    sigint::noticed();
 }
 
 /// Sends SIGINT to the calling thread, a moment later: what it does now would swallow it.

@@ -30,7 +30,7 @@ pub mod _core {
     #[pymodule_export]
     use super::inbox::Inbox;
     #[pymodule_export]
-    use super::kernel::{Kernel, block_sigint, interrupt_again, start};
+    use super::kernel::{Kernel, block_sigint, interrupt_again, sigint_noticed, start, watch_sigint};
     #[pymodule_export]
     use super::parent::Parent;
     #[pymodule_export]

@@ -1,0 +1,118 @@
+//! Makes sure that a SIGINT is noticed.
+//!
+//! A signal handler of Python only sets a flag, which the interpreter looks at between bytecodes. A signal that
+//! comes after that look and before a blocking system call (`sock.recv()`, `lock.acquire()`) is not noticed until
+//! the call returns, which may be never. So whenever SIGINT comes, a thread waits a moment for Python to say that
+//! it has noticed, and if not, cuts the system call short with another signal that does nothing else (SIGURG, which
+//! nobody uses): Python looks at the flag before it goes on with the call. SIGINT itself, sent twice, would interrupt
+//! twice.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::bell::Bell;
+
+/// How long Python has to notice a signal before its system call is cut short. Code in C that does not return to Python
+/// notices nothing: after these it is left alone.
+const PATIENCE: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1)];
+
+static BELL: OnceLock<Bell> = OnceLock::new();
+static PYTHONS_HANDLER: AtomicUsize = AtomicUsize::new(0);
+static CAME: AtomicU64 = AtomicU64::new(0);
+static NOTICED: AtomicU64 = AtomicU64::new(0);
+
+/// Python has noticed every SIGINT that has come so far.
+pub fn noticed() {
+    NOTICED.store(CAME.load(Ordering::Acquire), Ordering::Release);
+}
+
+/// Watches over the signals that come to the handler that is installed now. To be called once, on Python's main
+/// thread, after Python has installed its handler. One that is installed later is not watched over.
+pub fn watch() -> io::Result<()> {
+    if BELL.set(Bell::new()?).is_err() {
+        return Ok(());
+    }
+    make_harmless()?;
+    // SAFETY: always succeeds.
+    let main = unsafe { libc::pthread_self() };
+    thread::Builder::new().name("callboard-interrupt".into()).spawn(move || run(main))?;
+    // SAFETY: the structures are initialised before they are read; the handler keeps to what is safe in one.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut action) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        PYTHONS_HANDLER.store(action.sa_sigaction, Ordering::Release);
+        let handler: extern "C" fn(libc::c_int) = handle;
+        action.sa_sigaction = handler as usize;
+        action.sa_flags &= !libc::SA_SIGINFO;
+        if libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Lets SIGURG cut system calls short, and do nothing else. One that somebody uses is left alone.
+fn make_harmless() -> io::Result<()> {
+    // SAFETY: the structures are initialised before they are read; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGURG, std::ptr::null(), &raw mut action) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if action.sa_sigaction == libc::SIG_DFL {
+            extern "C" fn nothing(_: libc::c_int) {}
+            let handler: extern "C" fn(libc::c_int) = nothing;
+            action.sa_sigaction = handler as usize;
+            action.sa_flags = 0;
+            if libc::sigaction(libc::SIGURG, &raw const action, std::ptr::null_mut()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+extern "C" fn handle(signal: libc::c_int) {
+    CAME.fetch_add(1, Ordering::AcqRel);
+    if let Some(bell) = BELL.get() {
+        bell.ring();
+    }
+    let handler = PYTHONS_HANDLER.load(Ordering::Acquire);
+    if handler != libc::SIG_DFL && handler != libc::SIG_IGN {
+        // SAFETY: what sigaction() gave out for a handler without SA_SIGINFO, as Python installs them.
+        let handler = unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler) };
+        handler(signal);
+    }
+}
+
+fn run(main: libc::pthread_t) {
+    super::panic::mark_thread();
+    let Some(bell) = BELL.get() else {
+        return;
+    };
+    if let Err(error) = super::signals::block_sigint().and_then(|()| watch_over(main, bell)) {
+        tracing::error!(%error, "an interrupt may go unnoticed: send it again");
+    }
+}
+
+fn watch_over(main: libc::pthread_t, bell: &Bell) -> io::Result<()> {
+    loop {
+        bell.wait(None)?;
+        for patience in PATIENCE {
+            bell.clear();
+            thread::sleep(patience);
+            if NOTICED.load(Ordering::Acquire) >= CAME.load(Ordering::Acquire) {
+                break;
+            }
+            tracing::debug!("SIGINT has not been noticed yet");
+            // SAFETY: the main thread lives as long as the process.
+            unsafe { libc::pthread_kill(main, libc::SIGURG) };
+        }
+    }
+}

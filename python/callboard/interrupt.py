@@ -98,10 +98,11 @@ class Interrupts:
             if cell.in_user_code:
                 raise KeyboardInterrupt
             return
-        if self.in_handler or self._is_user_callback(frame):
-            raise KeyboardInterrupt
+        # Whatever else runs at this moment, cells that wait are to stop.
         for task in list(self.cells):
             self.cancel(task)
+        if self.in_handler or self._is_user_callback(frame):
+            raise KeyboardInterrupt
 
     def cancel(self, task: asyncio.Task) -> None:
         """Cancels a cell, which then shows a ``KeyboardInterrupt``."""

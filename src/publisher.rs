@@ -273,11 +273,6 @@ impl Publisher {
         Next::Entry(entry)
     }
 
-    /// How many entries wait.
-    pub fn waiting(&self) -> usize {
-        self.queue().entries.len()
-    }
-
     fn grow(&self, queue: &mut Queue, bytes: usize) {
         queue.bytes += bytes;
         if queue.bytes > CONGESTED {

@@ -83,10 +83,9 @@ impl Stdin {
     fn answered(&mut self, job: &Job) {
         let named = serde_json::from_slice::<Named>(&job.parent_header).ok().and_then(|p| p.msg_id);
         let by_id = |open: &Open| Some(&open.msg_id) == named.as_ref();
-        let by_client = |open: &Open| open.idents == job.parent.idents;
         // A prompt that was withdrawn takes its late answer with it: it is not the answer to another one.
         let ours = named.as_ref().is_some_and(|id| id.starts_with(self.publisher.session().id()));
-        let by_client = |open: &Open| !ours && by_client(open);
+        let by_client = |open: &Open| !ours && open.idents == job.parent.idents;
         let Some(at) = self.open.iter().position(by_id).or_else(|| self.open.iter().position(by_client))
         else {
             warn!("an input_reply came in that nothing waits for, and was dropped");

@@ -45,11 +45,6 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    /// How many messages wait for room on the socket.
-    pub fn waiting(&self) -> usize {
-        self.outbox.len()
-    }
-
     /// Sends what there is room for. True if nothing is left waiting.
     pub fn flush(&mut self) -> bool {
         while let Some(frames) = self.outbox.front_mut() {

@@ -28,11 +28,6 @@ impl Signer {
         Self { keyed }
     }
 
-    /// Whether there is a key.
-    pub fn is_keyed(&self) -> bool {
-        self.keyed.is_some()
-    }
-
     /// The hexadecimal signature over header, parent header, metadata and content; empty without key.
     pub fn sign(&self, dicts: [&[u8]; 4]) -> String {
         let Some(keyed) = &self.keyed else {

@@ -8,7 +8,7 @@ use callboard::wire::content::{
     CommMsg, Content, Error, ErrorReply, ExecuteReply, ExecuteRequest, KernelInfoReply, KernelInfoRequest,
     empty_object,
 };
-use support::{ALICE, Held, Sent, TestKernel, cell, signed};
+use support::{ALICE, Held, Sent, TestKernel, cell};
 
 /// A kernel whose shell thread is held by a cell, so that what is sent next is queued.
 #[track_caller]
@@ -70,21 +70,11 @@ fn cells_sent_in_one_burst_with_the_failing_one_are_all_aborted() {
     const BEHIND: usize = 500;
     let mut kernel = TestKernel::start();
     for count in 0..2 {
-        let burst: Vec<_> = std::iter::once("fail")
-            .chain(["print never"; BEHIND])
-            .map(|code| kernel.encode(ALICE, &kernel.session.header(&ExecuteRequest::TYPE), &cell(code)))
-            .collect();
-        // Verifying this takes the kernel longer than it takes to send the burst: all of it is there before
-        // the first cell is read.
-        let long = format!("\"{}\"", "x".repeat(5_000_000));
-        kernel.shell.send(signed(b"other key", ALICE, ["{}", "{}", "{}", &long]).into());
-        let sent: Vec<_> = burst
-            .into_iter()
-            .map(|(sent, frames)| {
-                kernel.shell.send(frames);
-                sent
-            })
-            .collect();
+        // All of it is there before the first cell is read.
+        kernel.shell.peer.delay();
+        let sent: Vec<_> =
+            std::iter::once("fail").chain(["print never"; BEHIND]).map(|code| kernel.execute(code)).collect();
+        kernel.shell.peer.resume();
         kernel.failed(&sent[0]);
         for aborted in &sent[1..] {
             kernel.aborted(aborted);

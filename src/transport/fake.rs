@@ -1,7 +1,8 @@
 //! Sockets in memory, for tests that drive the actors.
 //!
 //! [`pair`] gives the kernel's end and the test's end. The test's end can also stop reading
-//! ([`Peer::stall`]) and let single clients vanish ([`Peer::vanish`]), as real networks do.
+//! ([`Peer::stall`]), hold back what it sends ([`Peer::delay`]) and let single clients vanish
+//! ([`Peer::vanish`]), as real networks do.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,7 @@ pub struct Peer {
 #[derive(Default)]
 struct Network {
     stalled: bool,
+    delayed: bool,
     vanished: HashSet<Vec<u8>>,
     waker: Option<Waker>,
 }
@@ -63,10 +65,16 @@ impl Peer {
         self.network().stalled = true;
     }
 
-    /// Makes room again.
+    /// What is sent from now on reaches the kernel at once and together, at [`Peer::resume`].
+    pub fn delay(&self) {
+        self.network().delayed = true;
+    }
+
+    /// Ends [`Peer::stall`] and [`Peer::delay`].
     pub fn resume(&self) {
         let mut network = self.network();
         network.stalled = false;
+        network.delayed = false;
         if let Some(waker) = network.waker.take() {
             waker.wake();
         }
@@ -92,7 +100,12 @@ impl Endpoint for FakeSocket {
 
 impl Transport for FakeSocket {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>> {
-        self.network.lock().unwrap_or_else(PoisonError::into_inner).waker = Some(cx.waker().clone());
+        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        network.waker = Some(cx.waker().clone());
+        if network.delayed {
+            return Poll::Pending;
+        }
+        drop(network);
         self.incoming.poll_recv(cx).map(|frames| frames.ok_or(TransportError::Closed))
     }
 

@@ -5,7 +5,7 @@ mod support;
 
 use callboard::job::Channel;
 use callboard::wire::content::{
-    CommMsg, Content, Error, ErrorReply, ExecuteReply, ExecuteRequest, KernelInfoReply, KernelInfoRequest,
+    CommMsg, Error, ErrorReply, ExecuteReply, ExecuteRequest, KernelInfoReply, KernelInfoRequest,
     empty_object,
 };
 use support::{ALICE, Held, Sent, TestKernel, cell};

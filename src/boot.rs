@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use crate::actors::router::Facts;
+use crate::actors::router::{Facts, SUBSHELLS};
 use crate::connection::{Connection, ConnectionError};
 use crate::kernel::{self, Kernel, Options, Sockets, StartError};
 use crate::os;
@@ -87,10 +87,15 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     };
     let options = Options {
         key: connection.key.clone().into_bytes(),
-        facts: Facts { kernel_info: kernel_info(python_version), connect },
+        facts: Facts {
+            kernel_info: kernel_info(python_version, !settings.subshells.no_subshells),
+            connect,
+            comms_in_subshells: settings.subshells.comms_in_subshells,
+        },
         shutdown_deadline: settings.shutdown_deadline,
         parent: os::parent::from_environment(),
         process: Box::new(process),
+        backend: settings.backend,
     };
     let kernel = kernel::start(sockets, options)?;
     Ok(Booted { kernel, settings, connection, connection_file, owns_connection_file })
@@ -147,7 +152,7 @@ fn announce(connection_file: &std::path::Path) {
     }
 }
 
-fn kernel_info(python_version: &str) -> KernelInfoReply {
+fn kernel_info(python_version: &str, subshells: bool) -> KernelInfoReply {
     let version = python_version.split_whitespace().next().unwrap_or_default();
     let minor = version.rsplit_once('.').map_or(version, |(minor, _)| minor);
     let link = |text: &str, url: String| HelpLink { text: text.to_owned(), url };
@@ -180,7 +185,7 @@ fn kernel_info(python_version: &str) -> KernelInfoReply {
             link("SymPy Reference", "https://docs.sympy.org/latest/index.html".to_owned()),
             link("pandas Reference", "https://pandas.pydata.org/pandas-docs/stable/".to_owned()),
         ],
-        // JEP 92 / protocol 5.5: what clients may switch on. The debugger and subshells are not there yet.
-        supported_features: Vec::new(),
+        // JEP 92 / protocol 5.5: what clients may switch on. The debugger is not there yet.
+        supported_features: if subshells { vec![SUBSHELLS.to_owned()] } else { Vec::new() },
     }
 }

@@ -6,57 +6,71 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::os::bell::Bell;
 
 /// A queue with a descriptor that is readable while there is something new in it.
 pub struct Inbox<W> {
     queue: Mutex<Queue<W>>,
-    bell: Bell,
 }
 
 struct Queue<W> {
     work: VecDeque<W>,
     /// The bell has been rung and the reader has not come yet.
     armed: bool,
-    /// The reader is gone for good.
-    closed: bool,
+    /// None when the reader is gone for good: the descriptor is free, whoever may still hold the inbox.
+    bell: Option<Arc<Bell>>,
+}
+
+impl<W> Queue<W> {
+    fn ring(&mut self) {
+        if let Some(bell) = &self.bell
+            && !self.armed
+        {
+            self.armed = true;
+            bell.ring();
+        }
+    }
 }
 
 impl<W> Inbox<W> {
     /// An empty inbox.
     pub fn new() -> io::Result<Self> {
-        let queue = Queue { work: VecDeque::new(), armed: false, closed: false };
-        Ok(Self { queue: Mutex::new(queue), bell: Bell::new()? })
+        let bell = Some(Arc::new(Bell::new()?));
+        Ok(Self { queue: Mutex::new(Queue { work: VecDeque::new(), armed: false, bell }) })
     }
 
     /// Adds work and wakes the reader. Hands the work back if the reader is gone.
     pub fn push(&self, work: W) -> Result<(), W> {
         let mut queue = self.lock();
-        if queue.closed {
+        if queue.bell.is_none() {
             return Err(work);
         }
         queue.work.push_back(work);
-        if !queue.armed {
-            queue.armed = true;
-            self.bell.ring();
-        }
+        queue.ring();
         Ok(())
+    }
+
+    /// Wakes the reader, for work that is somewhere else.
+    pub fn ring(&self) {
+        self.lock().ring();
     }
 
     /// Takes everything. The bell is silenced before the queue is read: the other order loses wake-ups.
     pub fn drain(&self) -> VecDeque<W> {
         let mut queue = self.lock();
-        self.bell.clear();
+        if let Some(bell) = &queue.bell {
+            bell.clear();
+        }
         queue.armed = false;
         std::mem::take(&mut queue.work)
     }
 
-    /// Refuses all further work and returns what was never taken.
+    /// Refuses all further work and returns what was never taken. Nobody may watch the descriptor any more.
     pub fn close(&self) -> VecDeque<W> {
         let mut queue = self.lock();
-        queue.closed = true;
+        queue.bell = None;
         std::mem::take(&mut queue.work)
     }
 
@@ -70,14 +84,15 @@ impl<W> Inbox<W> {
         self.len() == 0
     }
 
-    /// The descriptor that is readable while there is something to drain.
+    /// The descriptor that is readable while there is something to drain; -1 once it is closed.
     pub fn fd(&self) -> RawFd {
-        self.bell.fd()
+        self.lock().bell.as_ref().map_or(-1, |bell| bell.fd())
     }
 
     /// Blocks until there is something to drain.
     pub fn wait(&self) -> io::Result<()> {
-        self.bell.wait(None)
+        let bell = self.lock().bell.clone();
+        bell.map_or(Ok(()), |bell| bell.wait(None))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {
@@ -104,6 +119,52 @@ mod tests {
         inbox.push(3).unwrap();
         assert_eq!(inbox.close(), [3]);
         assert_eq!(inbox.push(4), Err(4));
+    }
+
+    /// Whether the reader's event loop would be woken.
+    fn is_readable(inbox: &Inbox<u8>) -> bool {
+        let mut watched = libc::pollfd { fd: inbox.fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one descriptor, which is open as long as the inbox.
+        unsafe { libc::poll(&raw mut watched, 1, 0) == 1 }
+    }
+
+    #[test]
+    fn a_ring_wakes_the_reader_once_though_there_is_nothing_to_drain() {
+        let inbox = Inbox::new().unwrap();
+        assert!(!is_readable(&inbox));
+        inbox.ring();
+        inbox.ring();
+        assert!(is_readable(&inbox));
+        inbox.wait().unwrap();
+        assert!(inbox.drain().is_empty());
+        assert!(!is_readable(&inbox), "both rings were for the same reading");
+        inbox.ring();
+        assert!(is_readable(&inbox));
+    }
+
+    #[test]
+    fn rings_and_work_do_not_swallow_each_other() {
+        let inbox = Inbox::new().unwrap();
+        for ring_first in [true, false] {
+            if ring_first {
+                inbox.ring();
+            }
+            inbox.push(1).unwrap();
+            inbox.ring();
+            assert!(is_readable(&inbox));
+            assert_eq!(inbox.drain(), [1]);
+            assert!(!is_readable(&inbox));
+        }
+    }
+
+    #[test]
+    fn a_closed_inbox_has_no_descriptor_and_nobody_waits_for_it() {
+        let inbox = Inbox::new().unwrap();
+        assert!(inbox.close().is_empty());
+        inbox.ring();
+        assert_eq!(inbox.push(1), Err(1));
+        assert_eq!(inbox.fd(), -1);
+        inbox.wait().unwrap();
     }
 
     #[test]

@@ -8,19 +8,23 @@ use actix::prelude::*;
 use thiserror::Error;
 use tracing::{debug, error, warn};
 
-use crate::actors::caller::{Adopt, Caller, ThreadEnded, Work};
+use crate::actors::caller::{Adopt, Caller, CallerError, Link, Role, Spec, Work, make_home};
 use crate::actors::comms::{CommEvent, Comms};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, Drained, IoPub};
 use crate::actors::lifecycle::{Lifecycle, ParentEnded, Process};
-use crate::actors::router::{Facts, Router, Routes};
+use crate::actors::router::{
+    CreateSubshell, DeleteSubshell, Facts, ListSubshells, Router, Routes, SettleAll, SubshellError, Subshells,
+};
 use crate::actors::socket::{Barrier, Passed, Socket};
 use crate::actors::stdin::{Ask, Stdin, Withdraw};
-use crate::actors::subshell::{Close, Settle, Subshell};
+use crate::actors::subshell::{Close, Subshell};
 use crate::inbox::Inbox;
 use crate::job::{Channel, Parent};
 use crate::os;
+use crate::pending::Promise;
 use crate::publisher::Publisher;
+use crate::run_mode::Backend;
 use crate::transport::{Endpoint, TransportError};
 use crate::wire::Session;
 use crate::wire::content::ExecutionState;
@@ -51,6 +55,8 @@ pub struct Options {
     pub parent: Option<libc::pid_t>,
     /// What interrupt and the deadline act on.
     pub process: Box<dyn Process>,
+    /// Whose event loop the main thread runs.
+    pub backend: Backend,
 }
 
 /// The system cannot give what a kernel needs.
@@ -59,6 +65,9 @@ pub enum StartError {
     /// No descriptor or no thread.
     #[error("the kernel cannot start: {0}. Raise the limits for open files and processes (ulimit -n, -u)")]
     Resources(#[from] std::io::Error),
+    /// No Caller.
+    #[error("the kernel cannot start: {0}")]
+    Caller(#[from] CallerError),
     /// A bound socket cannot be served.
     #[error("a socket cannot be opened: {0}")]
     Socket(#[from] TransportError),
@@ -76,6 +85,10 @@ pub struct Kernel {
     pub shell: Arc<Inbox<Work>>,
     /// The inbox of the thread of the Control Caller.
     pub control: Arc<Inbox<Work>>,
+    /// The Caller of Python's main thread.
+    pub shell_caller: Link,
+    /// Its child, which answers what editors ask and starts further Callers.
+    pub control_caller: Link,
     actors: Addresses,
     threads: Mutex<Option<Threads>>,
 }
@@ -90,9 +103,9 @@ struct Threads {
 struct Addresses {
     comms: Addr<Comms>,
     stdin: Addr<Stdin>,
-    shell: Addr<Caller>,
-    control: Addr<Caller>,
-    main: Addr<Subshell>,
+    shell: Link,
+    control: Link,
+    router: Addr<Router>,
     control_socket: Recipient<Barrier>,
     drain: Recipient<Drain>,
     system: System,
@@ -102,10 +115,8 @@ struct Addresses {
 /// Returns when all of them are ready, which does not mean that Python is.
 pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kernel, StartError> {
     let publisher = Publisher::new(Arc::new(Session::new(&options.key)));
-    let shell = Arc::new(Inbox::new()?);
-    let control = Arc::new(Inbox::new()?);
     let (ready, started) = mpsc::channel();
-    let context = Assembly { publisher: publisher.clone(), shell: shell.clone(), control: control.clone() };
+    let context = Assembly { publisher: publisher.clone() };
     let io = thread::Builder::new().name("callboard-io".into()).spawn(move || {
         os::panic::mark_thread();
         if let Err(error) = os::signals::block_sigint() {
@@ -124,14 +135,14 @@ pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kerne
     let (actors, control_thread) = started.recv().map_err(|_| StartError::Ended)??;
     publisher.status(&Parent::none(), ExecutionState::Starting);
     let threads = Mutex::new(Some(Threads { io, control: control_thread }));
-    Ok(Kernel { publisher, shell, control, actors, threads })
+    let (shell_caller, control_caller) = (actors.shell.clone(), actors.control.clone());
+    let (shell, control) = (shell_caller.inbox.clone(), control_caller.inbox.clone());
+    Ok(Kernel { publisher, shell, control, shell_caller, control_caller, actors, threads })
 }
 
 /// What the actors share while they are put together.
 struct Assembly {
     publisher: Publisher,
-    shell: Arc<Inbox<Work>>,
-    control: Arc<Inbox<Work>>,
 }
 
 impl Assembly {
@@ -140,8 +151,8 @@ impl Assembly {
         sockets: Sockets<E>,
         options: Options,
     ) -> Result<(Addresses, Arbiter), StartError> {
-        let Self { publisher, shell, control } = self;
-        let Options { facts, shutdown_deadline, parent, process, key } = options;
+        let Self { publisher } = self;
+        let Options { facts, shutdown_deadline, parent, process, key, backend } = options;
         let facts = Arc::new(facts);
         // Signs nothing: it verifies what comes in.
         let verifier = Arc::new(Session::new(&key));
@@ -163,18 +174,25 @@ impl Assembly {
         );
         let stdin = stdin_context.run(Stdin::new(publisher.clone(), stdin_socket.start().recipient()));
 
-        let shell_caller = Caller::new("Shell", shell, publisher.clone()).start();
-        let control_caller = Caller::new("Control", control, publisher.clone()).start();
-        shell_caller.do_send(Adopt(control_caller.clone()));
+        make_home();
+        let shell_spec = Spec { backend, ..Spec::new("Shell", Role::Kernel) };
+        let control_spec = Spec { parent: Some(shell_spec.id), ..Spec::new("Control", Role::Kernel) };
+        let control = Caller::launch(control_spec, None, None)?;
+        let shell = Caller::launch(shell_spec, Some(control.inbox.clone()), None)?;
+        shell.addr.do_send(Adopt(control.clone()));
 
         let shell_transport = sockets.shell.open()?;
         let shell_context = Context::new();
-        let barrier = shell_context.address().recipient();
-        let main =
-            Subshell::create(|ctx| Subshell::main(shell_caller.clone(), publisher.clone(), barrier, ctx));
+        let socket: Recipient<Barrier> = shell_context.address().recipient();
+        let main = Subshell::create(|ctx| {
+            Subshell::new(true, shell.clone(), publisher.clone(), socket.clone(), ctx)
+        });
+        let inbound = Context::new();
+        let router: Addr<Router> = inbound.address();
 
+        let shells = router.clone().recipient();
         let lifecycle =
-            Lifecycle::new(publisher.clone(), process, main.clone(), shell_caller.clone(), shutdown_deadline);
+            Lifecycle::new(publisher.clone(), process, shells, shell.addr.clone(), shutdown_deadline);
         let lifecycle = Lifecycle::start_in_arbiter(&on_control, |_| lifecycle);
         if let Some(pid) = parent {
             let lifecycle = lifecycle.clone();
@@ -186,23 +204,15 @@ impl Assembly {
             });
         }
 
-        let routes = Routes {
-            main: main.clone(),
-            shell: shell_caller.clone(),
-            control: control_caller.clone(),
-            comms: comms.clone(),
-            lifecycle,
-        };
-        let shell_router = Router::new(routes.clone(), facts.clone(), publisher.clone()).start();
-        shell_context.run(Socket::new(
-            Channel::Shell,
-            shell_transport,
-            verifier.clone(),
-            shell_router.recipient(),
-        ));
+        let where_to =
+            Routes { main, shell: shell.clone(), control: control.clone(), comms: comms.clone(), lifecycle };
+        let subshells = Subshells::Here { all: Vec::new(), socket };
+        inbound.run(Router::new(where_to.clone(), subshells, facts.clone(), publisher.clone()));
+        let jobs = router.clone().recipient();
+        shell_context.run(Socket::new(Channel::Shell, shell_transport, verifier.clone(), jobs));
 
         let (opened, result) = mpsc::channel();
-        let control_router = Router::new(routes, facts, publisher.clone());
+        let control_router = Router::new(where_to, Subshells::At(router.clone()), facts, publisher.clone());
         let (control_socket, heartbeat) = (sockets.control, sockets.heartbeat);
         second.spawn_fn(move || {
             let open = || -> Result<Recipient<Barrier>, TransportError> {
@@ -217,12 +227,12 @@ impl Assembly {
         let control_socket = result.recv().map_err(|_| StartError::Ended)??;
 
         let addresses = Addresses {
-            main,
+            router,
             control_socket,
             comms,
             stdin,
-            shell: shell_caller,
-            control: control_caller,
+            shell,
+            control,
             drain: iopub.recipient(),
             system: System::current(),
         };
@@ -246,14 +256,23 @@ impl Kernel {
         self.actors.stdin.do_send(withdraw);
     }
 
-    /// The thread of the Shell Caller will drain no more.
-    pub fn shell_ended(&self) {
-        self.actors.shell.do_send(ThreadEnded);
+    /// The ids of the subshells; waits for the router. None if the kernel has been closed.
+    pub fn subshells(&self) -> Option<Vec<String>> {
+        let (answer, answered) = mpsc::channel();
+        self.actors.router.do_send(ListSubshells(answer));
+        answered.recv().ok()
     }
 
-    /// The thread of the Control Caller will drain no more.
-    pub fn control_ended(&self) {
-        self.actors.control.do_send(ThreadEnded);
+    /// Makes a subshell and returns its id; waits for the router.
+    pub fn create_subshell(&self) -> Result<String, SubshellError> {
+        let (answer, answered) = mpsc::channel();
+        self.actors.router.do_send(CreateSubshell(answer));
+        answered.recv().unwrap_or(Err(SubshellError::Ending))
+    }
+
+    /// Deletes a subshell. The promise is kept when its thread has ended.
+    pub fn delete_subshell(&self, id: String, promise: Promise) {
+        self.actors.router.do_send(DeleteSubshell { id, promise });
     }
 
     /// Waits until what was answered and published is with the sockets (for `patience` at most), then
@@ -263,11 +282,11 @@ impl Kernel {
             return;
         };
         // Replies first: a cell that has just ended publishes its idle when its subshell lets it out.
-        let Addresses { main, control_socket, drain, .. } = self.actors.clone();
-        main.do_send(Close);
+        let Addresses { router, control_socket, drain, .. } = self.actors.clone();
+        router.do_send(Close);
         let (sender, settled) = mpsc::channel();
         self.actors.system.arbiter().spawn_fn(move || {
-            main.do_send(Settle(Signal(sender.clone()).start().recipient()));
+            router.do_send(SettleAll(Signal(sender.clone()).start().recipient()));
             control_socket.do_send(Barrier(Signal(sender).start().recipient()));
         });
         let deadline = Instant::now() + patience;

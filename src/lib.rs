@@ -9,7 +9,9 @@
 //!
 //! * [`transport`]: sockets, real and fake; [`wire`]: frames, signatures, headers, contents
 //! * [`job`]: a message with its reply address; [`actors`]: who takes it where
+//! * [`run_mode`]: whether a cell waits for others
 //! * [`inbox`]: where it crosses to a Python thread; [`request`]: what that thread may say about it
+//! * [`pending`]: a result that any thread may complete, cancel and wait for
 //! * [`publisher`]: the way to iopub
 //! * [`kernel`]: puts all of these together; [`boot`]: from the command line ([`settings`],
 //!   [`connection`]) to a kernel that answers
@@ -22,10 +24,12 @@ pub mod inbox;
 pub mod job;
 pub mod kernel;
 pub mod os;
+pub mod pending;
 pub mod publisher;
 #[cfg(feature = "python")]
 pub mod python;
 pub mod request;
+pub mod run_mode;
 pub mod settings;
 pub mod transport;
 pub mod wire;

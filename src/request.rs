@@ -5,13 +5,16 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use actix::prelude::{Message, Recipient};
+use actix::WeakRecipient;
+use actix::prelude::Message;
 use chrono::{DateTime, SecondsFormat, Utc};
 use tracing::debug;
 
 use crate::job::{Job, Reply};
 use crate::publisher::Publisher;
-use crate::wire::content::{AbortedReply, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply};
+use crate::wire::content::{
+    AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply,
+};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
 
 /// A job with the right to answer it.
@@ -45,7 +48,8 @@ pub struct Lane {
     aborting: AtomicBool,
     /// Whether this is the main shell.
     main: bool,
-    done: Recipient<Done>,
+    /// Weak, because the subshell owns its lane: it would never end.
+    done: WeakRecipient<Done>,
 }
 
 /// A cell has ended.
@@ -60,13 +64,22 @@ pub struct Done {
 
 impl Lane {
     /// A lane whose ended cells are reported to `done`.
-    pub fn new(main: bool, done: Recipient<Done>) -> Self {
+    pub fn new(main: bool, done: WeakRecipient<Done>) -> Self {
         Self { aborting: AtomicBool::new(false), main, done }
     }
 
     /// Cells may begin again.
     pub fn resume(&self) {
         self.aborting.store(false, Ordering::Release);
+    }
+
+    fn done(&self, request: &Request, abort: bool) {
+        let msg_id = request.job.parent.msg_id.clone();
+        if let Some(subshell) = self.done.upgrade() {
+            subshell.do_send(Done { msg_id, abort });
+        } else {
+            debug!(msg_id, "a cell is done whose subshell was deleted");
+        }
     }
 }
 
@@ -105,6 +118,11 @@ impl Request {
             reply: Mutex::new(None),
             started: OnceLock::new(),
         }
+    }
+
+    /// Whether it is a cell in the queue of a shell.
+    pub fn has_lane(&self) -> bool {
+        self.lane.is_some()
     }
 
     /// Where the request publishes.
@@ -190,21 +208,25 @@ impl Request {
     /// [releases](Request::release) the reply: a client that knows of the failure may send a cell that is to
     /// run, so what was sent before must be known first.
     pub fn finish(&self, outcome: Outcome) {
-        let abort = outcome == Outcome::Error
-            && self.execute.as_ref().is_some_and(|execute| execute.stop_on_error && !execute.silent);
+        let stops = self.execute.as_ref().is_some_and(|execute| execute.stop_on_error && !execute.silent);
+        self.finish_and(outcome == Outcome::Error && stops);
+    }
+
+    /// Like [`Request::finish`]; `abort` says whether the cells behind this one are not to run.
+    pub fn finish_and(&self, abort: bool) {
         match &self.lane {
             Some(lane) if abort => {
                 // Before anything else: the thread may begin the next cell as soon as this returns.
                 lane.aborting.store(true, Ordering::Release);
                 if self.move_on(BEGUN, FAILED) {
-                    lane.done.do_send(Done { msg_id: self.job.parent.msg_id.clone(), abort });
+                    lane.done(self, true);
                 }
             }
             lane => {
                 if self.move_on(BEGUN, FINISHED) {
                     self.end();
                     if let Some(lane) = lane {
-                        lane.done.do_send(Done { msg_id: self.job.parent.msg_id.clone(), abort: false });
+                        lane.done(self, false);
                     }
                 }
             }
@@ -238,12 +260,30 @@ impl Request {
         true
     }
 
-    /// Answers a request that cannot be worked on: busy, an error reply, idle.
+    /// Answers a request that cannot be worked on: busy, an error reply, idle. A cell shows the error.
     pub fn refuse(&self, ename: &str, evalue: &str) {
         if self.begin_anyway() {
-            self.reply_error(ename, evalue, Vec::new());
-            self.finish(Outcome::Error);
+            self.fail(ename, evalue);
         }
+    }
+
+    /// Answers a request that has begun and whose thread does not answer it. What that thread still says about it
+    /// is dropped.
+    pub fn give_up(&self, ename: &str, evalue: &str) {
+        if self.state.load(Ordering::Acquire) == BEGUN {
+            self.fail(ename, evalue);
+        }
+    }
+
+    fn fail(&self, ename: &str, evalue: &str) {
+        let traceback = vec![format!("{ename}: {evalue}")];
+        if self.execute.as_ref().is_some_and(|execute| !execute.silent) {
+            let error =
+                Error { ename: ename.to_owned(), evalue: evalue.to_owned(), traceback: traceback.clone() };
+            self.publisher.content(&self.job.parent, &error);
+        }
+        self.reply_error(ename, evalue, traceback);
+        self.finish(Outcome::Error);
     }
 
     /// Answers a request that needs no Python: busy, the reply, idle.
@@ -292,11 +332,7 @@ impl Drop for Assignment {
             // Aborted cells are answered by their subshell; the others cannot wait for anybody.
             QUEUED if self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire)) => {}
             QUEUED => self.refuse("CallerStopped", LOST),
-            BEGUN => {
-                self.reply_error("CallerStopped", LOST, Vec::new());
-                self.finish(Outcome::Error);
-            }
-            _ => {}
+            _ => self.give_up("CallerStopped", LOST),
         }
     }
 }

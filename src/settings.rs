@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 
 use crate::connection::Connection;
+use crate::run_mode::Backend;
 
 /// callboard: a Jupyter kernel for Python. Usually started by Jupyter, with `-f`.
 #[derive(Clone, Debug, Parser)]
@@ -62,6 +63,14 @@ pub struct Settings {
     #[arg(long)]
     pub no_fd_capture: bool,
 
+    /// Event loop of the main thread: asyncio (uvloop where it is installed) or trio.
+    #[arg(long, default_value_t, value_parser = backend, value_name = "BACKEND")]
+    pub backend: Backend,
+
+    /// What subshells are like.
+    #[command(flatten)]
+    pub subshells: SubshellOptions,
+
     /// Log to the terminal: error, warn, info, debug, trace, or a filter such as
     /// `callboard::actors=debug`. Default: `CALLBOARD_LOG`, then warn.
     #[arg(long, value_name = "LEVEL")]
@@ -81,6 +90,22 @@ pub struct Settings {
     /// What IPython's configuration is to make of the command line; filled in by [`Settings::parse_args`].
     #[arg(skip)]
     pub ipython: Vec<String>,
+}
+
+/// Options of subshells (JEP 91).
+#[derive(Clone, Debug, clap::Args)]
+pub struct SubshellOptions {
+    /// Neither offer nor make subshells.
+    #[arg(long)]
+    pub no_subshells: bool,
+
+    /// Give each subshell variables of its own: what it does not have it reads from the main shell.
+    #[arg(long)]
+    pub isolated_subshells: bool,
+
+    /// Handle comm messages that name a subshell in its thread, and not in the main thread.
+    #[arg(long)]
+    pub comms_in_subshells: bool,
 }
 
 /// Options that IPython's own application classes take; they are handed on to them.
@@ -185,6 +210,10 @@ impl ShellOptions {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn backend(text: &str) -> Result<Backend, String> {
+    Backend::parse(text).ok_or_else(|| "the backends are asyncio and trio".to_owned())
 }
 
 /// A trait's name and, if it was given, its value.

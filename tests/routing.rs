@@ -248,10 +248,8 @@ fn control_answers_while_cells_wait_for_each_other() {
 #[test]
 fn a_subshell_that_does_not_exist_is_refused() {
     let mut kernel = TestKernel::start();
-    let mut header = kernel.session.header(&MessageType::ExecuteRequest);
-    header.subshell_id = Some("nowhere".to_owned());
-    let sent = kernel.send_as(Channel::Shell, ALICE, &header, &cell("ok"));
-    assert_eq!(kernel.refused(Channel::Shell, &sent), "UnknownSubshell");
+    let sent = kernel.execute_in("nowhere", "ok");
+    assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshell");
     let sent = kernel.execute("ok");
     kernel.ran(&sent, "ok");
 }

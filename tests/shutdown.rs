@@ -6,6 +6,7 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use callboard::actors::caller::ThreadEnded;
 use callboard::actors::caller::Work;
 use callboard::job::{Channel, Parent};
 use callboard::request::{Assignment, Outcome};
@@ -13,7 +14,7 @@ use callboard::wire::content::{
     CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InterruptReply,
     InterruptRequest, KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,
 };
-use support::{ALICE, Act, DEADLINE, PATIENCE, Sent, TestKernel, cell, read, within_patience};
+use support::{ABORTED, ALICE, Act, DEADLINE, PATIENCE, Sent, TestKernel, cell, read, within_patience};
 
 const BOTH: [Channel; 2] = [Channel::Shell, Channel::Control];
 
@@ -175,25 +176,21 @@ fn gated(behind: &[ExecuteRequest]) -> (TestKernel, Vec<Sent>) {
     (kernel, cells)
 }
 
+/// What becomes of a cell that has begun and whose thread forgets it.
+const FORGOTTEN: &str = "error:CallerStopped idle; error:CallerStopped";
+
 /// A cell was answered, and has not run.
 #[track_caller]
 fn has_not_run(kernel: &mut TestKernel, sent: &Sent) {
-    kernel.iopub.busy(sent);
-    kernel.iopub.idle(sent);
-    let reply: ExecuteReplyStatus = kernel.shell.reply(sent);
-    assert!(["error", "aborted"].contains(&&*reply.status), "{}", reply.status);
-}
-
-#[derive(serde::Deserialize)]
-struct ExecuteReplyStatus {
-    status: String,
+    let refused = "busy error:CallerStopped idle; error:CallerStopped";
+    let outcome = kernel.outcome(sent);
+    assert!([ABORTED, refused].contains(&&*outcome), "{outcome}");
 }
 
 #[test]
 fn a_cell_that_its_thread_forgets_is_answered_with_an_error() {
     let (mut kernel, cells) = gated(&[cell("vanish")]);
-    assert_eq!(kernel.shell.reply::<ErrorReply>(&cells[0]).ename, "CallerStopped");
-    kernel.iopub.idle(&cells[0]);
+    assert_eq!(kernel.outcome(&cells[0]), FORGOTTEN);
 }
 
 #[test]
@@ -202,9 +199,8 @@ fn cells_behind_one_that_its_thread_forgets_are_answered() {
         let forgotten = ExecuteRequest { stop_on_error, ..cell("vanish") };
         let behind = || ExecuteRequest { stop_on_error, ..cell("print never") };
         let (mut kernel, cells) = gated(&[forgotten, behind(), behind(), behind()]);
-        kernel.kernel.shell_ended();
-        kernel.shell.reply::<ErrorReply>(&cells[0]);
-        kernel.iopub.idle(&cells[0]);
+        kernel.kernel.shell_caller.addr.do_send(ThreadEnded);
+        assert_eq!(kernel.outcome(&cells[0]), FORGOTTEN);
         for sent in &cells[1..] {
             has_not_run(&mut kernel, sent);
         }
@@ -217,11 +213,11 @@ fn work_that_waits_when_its_thread_ends_is_answered() {
     let cells: Vec<_> = (0..3).map(|_| kernel.execute("print never")).collect();
     let completions: Vec<_> = (0..3).map(|_| kernel.send(Channel::Shell, ALICE, &complete())).collect();
     kernel.answers();
-    kernel.kernel.shell_ended();
+    kernel.kernel.shell_caller.addr.do_send(ThreadEnded);
     for sent in &cells {
         has_not_run(&mut kernel, sent);
     }
-    kernel.kernel.control_ended();
+    kernel.kernel.control_caller.addr.do_send(ThreadEnded);
     for sent in &completions {
         assert_eq!(kernel.refused(Channel::Shell, sent), "CallerStopped");
     }
@@ -230,15 +226,15 @@ fn work_that_waits_when_its_thread_ends_is_answered() {
 #[test]
 fn work_that_comes_when_its_thread_has_ended_is_refused() {
     let mut kernel = TestKernel::without_python();
-    kernel.kernel.shell_ended();
-    kernel.kernel.control_ended();
+    kernel.kernel.shell_caller.addr.do_send(ThreadEnded);
+    kernel.kernel.control_caller.addr.do_send(ThreadEnded);
     for _ in 0..3 {
         let late = kernel.execute("print never");
-        assert_eq!(kernel.refused(Channel::Shell, &late), "CallerStopped");
+        assert_eq!(kernel.cell_refused(Channel::Shell, &late).0, "CallerStopped");
         let late = kernel.send(Channel::Shell, ALICE, &complete());
         assert_eq!(kernel.refused(Channel::Shell, &late), "CallerStopped");
         let late = kernel.send(Channel::Control, ALICE, &cell("print never"));
-        assert_eq!(kernel.refused(Channel::Control, &late), "CallerStopped");
+        assert_eq!(kernel.cell_refused(Channel::Control, &late).0, "CallerStopped");
     }
 }
 
@@ -324,7 +320,7 @@ fn closing_does_not_wait_for_a_subscriber_that_does_not_read() {
 fn the_end_of_the_parent_process_shuts_the_kernel_down() {
     let mut parent = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let pid = libc::pid_t::try_from(parent.id()).unwrap();
-    let mut kernel = TestKernel::start_with_parent(pid);
+    let mut kernel = TestKernel::start_with(|options| options.parent = Some(pid));
     kernel.answers();
     assert!(kernel.no_act());
     drop(parent.stdin.take());

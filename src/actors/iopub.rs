@@ -23,6 +23,10 @@ const JOIN: Duration = Duration::from_millis(10);
 /// frontends that store what they get would store two outputs.
 const LINE: Duration = Duration::from_millis(1);
 
+/// A line whose end has not come by then waits this long for it, in all: the thread that prints it may have lost its
+/// turn on a busy machine.
+const UNFINISHED: Duration = Duration::from_millis(4);
+
 /// The XPUB socket. Empties the [`Publisher`]'s queue in order, greets every new subscriber (JEP 65), and
 /// keeps what it cannot send yet: a slow subscriber slows those who publish, it costs no message.
 pub struct IoPub<T> {
@@ -108,13 +112,17 @@ impl<T: Transport> IoPub<T> {
 
 /// When text that may still grow is to be sent, if not now.
 fn hold_until(last: Option<&(Arc<Parent>, Instant)>, text: &Text) -> Option<Instant> {
-    let mut due = Instant::from_std(text.since) + LINE;
+    let (since, now) = (Instant::from_std(text.since), Instant::now());
+    let mut due = since + LINE;
+    if due <= now && !text.text.ends_with('\n') {
+        due = since + UNFINISHED;
+    }
     if let Some((parent, at)) = last
         && parent.msg_id == text.parent.msg_id
     {
         due = due.max(*at + JOIN);
     }
-    (due > Instant::now()).then_some(due)
+    (due > now).then_some(due)
 }
 
 impl<T: Transport> Actor for IoPub<T> {

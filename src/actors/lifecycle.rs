@@ -7,7 +7,7 @@ use actix::prelude::*;
 use tracing::{info, warn};
 
 use super::caller::{Caller, Stop};
-use super::subshell::{Close, Subshell};
+use super::subshell::Close;
 use crate::job::{Job, Parent};
 use crate::publisher::Publisher;
 use crate::request::Request;
@@ -26,7 +26,7 @@ pub trait Process: Send + 'static {
 pub struct Lifecycle {
     publisher: Publisher,
     process: Box<dyn Process>,
-    main: Addr<Subshell>,
+    shells: Recipient<Close>,
     shell: Addr<Caller>,
     deadline: Duration,
     stopping: bool,
@@ -52,11 +52,11 @@ impl Lifecycle {
     pub fn new(
         publisher: Publisher,
         process: Box<dyn Process>,
-        main: Addr<Subshell>,
+        shells: Recipient<Close>,
         shell: Addr<Caller>,
         deadline: Duration,
     ) -> Self {
-        Self { publisher, process, main, shell, deadline, stopping: false }
+        Self { publisher, process, shells, shell, deadline, stopping: false }
     }
 
     fn stop(&mut self, parent: &Parent, restart: bool) {
@@ -64,7 +64,7 @@ impl Lifecycle {
             return;
         }
         self.publisher.content(parent, &ShutdownReply { status: reply::Ok, restart });
-        self.main.do_send(Close);
+        self.shells.do_send(Close);
         self.shell.do_send(Stop);
         // Python ignores this when no cell runs.
         self.process.interrupt();

@@ -5,6 +5,7 @@ pub mod comms;
 pub mod heartbeat;
 pub mod iopub;
 pub mod lifecycle;
+pub mod pool;
 mod pump;
 pub mod router;
 pub mod socket;

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use tracing::{debug, warn};
 
-use super::caller::{Caller, Post};
+use super::caller::{Link, Post, Stop, Work};
 use super::socket::{Barrier, Passed};
+use crate::inbox::Inbox;
 use crate::job::Job;
 use crate::publisher::Publisher;
 use crate::request::{Done, Lane, Request};
@@ -23,11 +25,15 @@ use crate::wire::content::ExecuteRequest;
 pub struct Subshell {
     lane: Arc<Lane>,
     queue: VecDeque<Arc<Request>>,
-    caller: Addr<Caller>,
+    caller: Link,
     publisher: Publisher,
     socket: Recipient<Barrier>,
     aborting: Aborting,
 }
+
+/// How long a cell of a subshell that was deleted may take to end. Then it is answered without its thread, which
+/// may be in C code for ever.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether cells that come in are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,7 @@ enum Aborting {
     No,
     /// Until everything that was sent before the failure is known to have come in.
     UntilBarrier,
-    /// The kernel is ending.
+    /// The kernel is ending, or the subshell is deleted.
     ForGood,
 }
 
@@ -44,22 +50,36 @@ enum Aborting {
 #[rtype(result = "()")]
 pub struct Close;
 
+/// Abort all queued cells, cancel those that run, and stop the thread.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Delete {
+    /// The inbox of the thread that cancels cells on other threads.
+    pub canceller: Arc<Inbox<Work>>,
+}
+
 /// Asks for a [`Passed`] when the replies of all cells that have ended by now are with the socket.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Settle(pub Recipient<Passed>);
+pub struct Settle {
+    /// Who is told.
+    pub asker: Recipient<Passed>,
+    /// Subshells that are to settle as well, after this one.
+    pub others: Vec<Addr<Subshell>>,
+}
 
 impl Subshell {
-    /// The main shell, whose cells run on the thread of `caller`. `socket` is the shell socket's actor:
-    /// it knows what has arrived.
-    pub fn main(
-        caller: Addr<Caller>,
+    /// A subshell whose cells run on the thread of `caller`; the `main` one is that without an id. `socket` is
+    /// the shell socket's actor: it knows what has arrived.
+    pub fn new(
+        main: bool,
+        caller: Link,
         publisher: Publisher,
         socket: Recipient<Barrier>,
         ctx: &mut Context<Self>,
     ) -> Self {
         Self {
-            lane: Arc::new(Lane::new(true, ctx.address().recipient())),
+            lane: Arc::new(Lane::new(main, ctx.address().downgrade().recipient())),
             queue: VecDeque::new(),
             caller,
             publisher,
@@ -95,12 +115,12 @@ impl Handler<Job> for Subshell {
         match self.aborting {
             Aborting::No => {
                 self.queue.push_back(request.clone());
-                self.caller.do_send(Post(request));
+                self.caller.addr.do_send(Post(request));
             }
             // Answered behind the cell that failed.
             Aborting::UntilBarrier => self.queue.push_back(request),
             Aborting::ForGood => {
-                debug!(msg_id = request.job.parent.msg_id, "aborted: the kernel is ending");
+                debug!(msg_id = request.job.parent.msg_id, "aborted: its shell is ending");
                 request.abort();
             }
         }
@@ -150,11 +170,37 @@ impl Handler<Close> for Subshell {
     }
 }
 
+impl Handler<Delete> for Subshell {
+    type Result = ();
+
+    fn handle(&mut self, Delete { canceller }: Delete, ctx: &mut Self::Context) {
+        self.aborting = Aborting::ForGood;
+        self.abort_queued();
+        self.caller.addr.do_send(Stop);
+        // Also if the queue is empty: there may be tasks.
+        if canceller.push(Work::Cancel(self.caller.spec.id)).is_err() {
+            debug!("nobody cancels the cells of a deleted subshell: the kernel is ending");
+        }
+        if self.queue.is_empty() {
+            return;
+        }
+        ctx.run_later(GRACE, |this, _| {
+            for request in this.queue.drain(..) {
+                request.give_up("SubshellDeleted", "the subshell was deleted while this cell ran");
+                request.release();
+            }
+        });
+    }
+}
+
 impl Handler<Settle> for Subshell {
     type Result = ();
 
-    fn handle(&mut self, Settle(asker): Settle, _: &mut Self::Context) {
+    fn handle(&mut self, Settle { asker, mut others }: Settle, _: &mut Self::Context) {
         // The reports of the cells came first, and the replies that they let out go ahead of this.
-        self.socket.do_send(Barrier(asker));
+        match others.pop() {
+            Some(next) => next.do_send(Settle { asker, others }),
+            None => self.socket.do_send(Barrier(asker)),
+        }
     }
 }

@@ -3,6 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::task::Wake;
+use std::time::Duration;
 
 /// An eventfd on Linux, a pipe elsewhere. Ringing never blocks; rings add up until they are cleared.
 pub struct Bell {
@@ -59,12 +62,24 @@ impl Bell {
     /// Waits until the bell is rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes that
     /// `unblocked` (a signal mask to wait with) lets through.
     pub fn wait(&self, unblocked: Option<&libc::sigset_t>) -> io::Result<()> {
+        self.wait_for(unblocked, None)
+    }
+
+    /// As [`wait`](Self::wait), but for no longer than `timeout`; it may be a little less than a millisecond
+    /// longer.
+    pub fn wait_for(&self, unblocked: Option<&libc::sigset_t>, timeout: Option<Duration>) -> io::Result<()> {
         let mut poll = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
         #[cfg(target_os = "linux")]
-        // SAFETY: one pollfd that outlives the call; a null timeout waits; the mask is valid or null.
+        // SAFETY: one pollfd and a timeout that outlive the call; a null timeout waits; the mask is valid or
+        // null.
         let ready = unsafe {
             let mask = unblocked.map_or(std::ptr::null(), std::ptr::from_ref);
-            libc::ppoll(&raw mut poll, 1, std::ptr::null(), mask)
+            let timeout = timeout.map(|timeout| libc::timespec {
+                tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+                tv_nsec: timeout.subsec_nanos().cast_signed().into(),
+            });
+            let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+            libc::ppoll(&raw mut poll, 1, timeout, mask)
         };
         #[cfg(not(target_os = "linux"))]
         // SAFETY: as above. Without ppoll a signal between the change of mask and the wait is seen only
@@ -74,13 +89,25 @@ impl Bell {
             if let Some(mask) = unblocked {
                 libc::pthread_sigmask(libc::SIG_SETMASK, mask, &raw mut blocked);
             }
-            let ready = libc::poll(&raw mut poll, 1, -1);
+            let millis =
+                |timeout: Duration| timeout.as_micros().div_ceil(1000).try_into().unwrap_or(libc::c_int::MAX);
+            let ready = libc::poll(&raw mut poll, 1, timeout.map_or(-1, millis));
             if unblocked.is_some() {
                 libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, std::ptr::null_mut());
             }
             ready
         };
         if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.ring();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.ring();
     }
 }
 
@@ -100,5 +127,13 @@ mod tests {
         let mut poll = libc::pollfd { fd: bell.fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd that outlives the call.
         assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 0) }, 0);
+    }
+
+    #[test]
+    fn a_wait_can_end_without_a_ring() {
+        let bell = Bell::new().unwrap();
+        let start = std::time::Instant::now();
+        bell.wait_for(None, Some(Duration::from_millis(20))).unwrap();
+        assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }

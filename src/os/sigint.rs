@@ -30,24 +30,28 @@ pub fn noticed() {
     NOTICED.store(CAME.load(Ordering::Acquire), Ordering::Release);
 }
 
-/// Watches over the signals that come to the handler that is installed now. To be called once, on Python's main
-/// thread, after Python has installed its handler. One that is installed later is not watched over.
+/// Watches over the signals that come to Python's handler. To be called on Python's main thread, after Python has
+/// installed it; and again whenever code may have installed it anew, which ends the watch.
 pub fn watch() -> io::Result<()> {
-    if BELL.set(Bell::new()?).is_err() {
-        return Ok(());
+    if BELL.get().is_none() && BELL.set(Bell::new()?).is_ok() {
+        make_harmless()?;
+        // SAFETY: always succeeds.
+        let main = unsafe { libc::pthread_self() };
+        thread::Builder::new().name("callboard-interrupt".into()).spawn(move || run(main))?;
     }
-    make_harmless()?;
-    // SAFETY: always succeeds.
-    let main = unsafe { libc::pthread_self() };
-    thread::Builder::new().name("callboard-interrupt".into()).spawn(move || run(main))?;
     // SAFETY: the structures are initialised before they are read; the handler keeps to what is safe in one.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         if libc::sigaction(libc::SIGINT, std::ptr::null(), &raw mut action) != 0 {
             return Err(io::Error::last_os_error());
         }
-        PYTHONS_HANDLER.store(action.sa_sigaction, Ordering::Release);
         let handler: extern "C" fn(libc::c_int) = handle;
+        let known = PYTHONS_HANDLER.load(Ordering::Acquire);
+        // Python has one function for all its handlers. What is neither that nor ours is somebody else's.
+        if action.sa_sigaction == handler as usize || (known != 0 && action.sa_sigaction != known) {
+            return Ok(());
+        }
+        PYTHONS_HANDLER.store(action.sa_sigaction, Ordering::Release);
         action.sa_sigaction = handler as usize;
         action.sa_flags &= !libc::SA_SIGINFO;
         if libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut()) != 0 {

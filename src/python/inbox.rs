@@ -2,10 +2,12 @@
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
+use std::task::Waker;
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
+use super::caller::{Cancel, Link};
 use super::request::Request;
 use crate::actors::caller::Work;
 use crate::inbox;
@@ -22,17 +24,38 @@ impl Inbox {
     pub(super) fn new(inner: Arc<inbox::Inbox<Work>>, capture: Option<Arc<Capture>>) -> Self {
         Self { inner, capture }
     }
+
+    /// A waker for what is registered under `token` with the thread that drains this.
+    pub(super) fn waker(&self, token: u64) -> Waker {
+        Work::waker(self.inner.clone(), token)
+    }
+
+    pub(super) fn inner(&self) -> &Arc<inbox::Inbox<Work>> {
+        &self.inner
+    }
 }
 
 #[pymethods]
 impl Inbox {
+    /// An inbox for the event loop of a thread that no actor knows.
+    #[new]
+    fn py_new() -> PyResult<Self> {
+        Ok(Self::new(Arc::new(inbox::Inbox::new()?), None))
+    }
+
+    /// Puts a token into it. Wakes the thread that drains it.
+    fn wake(&self, token: u64) {
+        // Nobody is left to be woken once it is closed.
+        drop(self.inner.push(Work::Wake(token)));
+    }
+
     /// Readable while there is something to drain.
     fn fileno(&self) -> RawFd {
         self.inner.fd()
     }
 
-    /// Everything that has come in, oldest first: requests, and None, which means that the loop is to
-    /// end.
+    /// Everything that has come in, oldest first: a `Request`; a `Link`, whose thread is to be started; a
+    /// `Cancel`; an integer, the token of what is to be woken; None, which means that the loop is to end.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         for work in self.inner.drain() {
@@ -40,10 +63,18 @@ impl Inbox {
                 Work::Request(request) => {
                     list.append(Py::new(py, Request::new(request, self.capture.clone()))?)?;
                 }
+                Work::Start(link) => list.append(Py::new(py, Link::new(link, self.capture.clone()))?)?,
+                Work::Cancel(id) => list.append(Py::new(py, Cancel { id })?)?,
+                Work::Wake(token) => list.append(token)?,
                 Work::Stop => list.append(py.None())?,
             }
         }
         Ok(list)
+    }
+
+    /// Makes the inbox readable, for what Python has put into a queue of its own.
+    fn ring(&self) {
+        self.inner.ring();
     }
 
     fn __len__(&self) -> usize {

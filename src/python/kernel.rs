@@ -3,14 +3,16 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::PySystemExit;
+use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::inbox::Inbox;
+use super::caller::Link;
 use super::parent::{self, Parent};
+use super::pending::Pending;
 use super::stream::{Stream, wait_for_room};
 use super::{to_frames, wait};
+use crate::actors::caller::ThreadEnded;
 use crate::actors::router::comm_event;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
 use crate::boot::{Booted, boot};
@@ -40,6 +42,9 @@ pub struct Kernel {
     #[pyo3(get)]
     ipython_args: Vec<String>,
     connection: Vec<u8>,
+    /// Whether subshells have variables of their own.
+    #[pyo3(get)]
+    isolated_subshells: bool,
     captures_fds: bool,
     owns_connection_file: bool,
 }
@@ -101,6 +106,7 @@ impl Kernel {
             connection_file: connection_file.to_string_lossy().into_owned(),
             ipython_args: settings.ipython,
             connection: serde_json::to_vec(&connection).unwrap_or_default(),
+            isolated_subshells: settings.subshells.isolated_subshells,
             captures_fds: !settings.no_fd_capture,
             owns_connection_file,
         }
@@ -136,14 +142,32 @@ impl Kernel {
         Ok(true)
     }
 
-    /// The inbox of the main thread.
-    fn shell_inbox(&self) -> Inbox {
-        Inbox::new(self.inner.shell.clone(), self.capture())
+    /// The Caller of the main thread.
+    fn shell_caller(&self) -> Link {
+        Link::new(self.inner.shell_caller.clone(), self.capture())
     }
 
-    /// The inbox of the control Caller's thread.
-    fn control_inbox(&self) -> Inbox {
-        Inbox::new(self.inner.control.clone(), self.capture())
+    /// Its child, which answers what editors ask.
+    fn control_caller(&self) -> Link {
+        Link::new(self.inner.control_caller.clone(), self.capture())
+    }
+
+    /// Makes a subshell and returns its id.
+    fn create_subshell(&self, py: Python<'_>) -> PyResult<String> {
+        let made = py.detach(|| self.inner.create_subshell());
+        made.map_err(|problem| PyRuntimeError::new_err(problem.to_string()))
+    }
+
+    /// Deletes a subshell. The pending is completed when its thread has ended; it fails if there is none with this
+    /// id.
+    fn delete_subshell(&self, id: String, pending: &Bound<'_, Pending>) -> PyResult<()> {
+        self.inner.delete_subshell(id, Pending::promise(pending)?);
+        Ok(())
+    }
+
+    /// The ids of the subshells, oldest first.
+    fn subshells(&self, py: Python<'_>) -> Vec<String> {
+        py.detach(|| self.inner.subshells()).unwrap_or_default()
     }
 
     /// The standard output of cells.
@@ -212,17 +236,12 @@ impl Kernel {
         answered
     }
 
-    /// The thread of the control Caller drains no more.
-    fn control_ended(&self) {
-        self.inner.control_ended();
-    }
-
     /// Gives the file descriptors back, lets what was published go out, stops the actors and closes the
     /// sockets.
     fn close(&self, py: Python<'_>) {
         let capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| {
-            self.inner.shell_ended();
+            self.inner.shell_caller.addr.do_send(ThreadEnded);
             if let Some(capture) = capture {
                 capture.stop();
             }

@@ -6,14 +6,19 @@
 //! while another thread computes; whatever is large or may wait is done with the GIL released.
 
 mod buffer;
+mod caller;
 pub mod embed;
+mod fence;
 mod inbox;
 mod kernel;
 mod parent;
+pub mod pending;
 mod request;
 mod stream;
+mod threads;
 
 use std::io;
+use std::time::Instant;
 
 use pyo3::prelude::*;
 
@@ -28,15 +33,23 @@ pub mod _core {
     #[pymodule_export]
     use super::buffer::Buffer;
     #[pymodule_export]
+    use super::caller::{Cancel, Link, thread_options};
+    #[pymodule_export]
+    use super::fence::{Fence, Fenced};
+    #[pymodule_export]
     use super::inbox::Inbox;
     #[pymodule_export]
     use super::kernel::{Kernel, block_sigint, interrupt_again, sigint_noticed, start, watch_sigint};
     #[pymodule_export]
     use super::parent::Parent;
     #[pymodule_export]
+    use super::pending::{Pending, PendingCancelled, PendingNotDone};
+    #[pymodule_export]
     use super::request::Request;
     #[pymodule_export]
     use super::stream::{Stream, after_fork_in_child};
+    #[pymodule_export]
+    use super::threads::raise_in_thread;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -48,6 +61,21 @@ pub mod _core {
 /// Waits, with the GIL released, until `bell` rings and `ready` has something. An exception that a signal
 /// handler raises (`KeyboardInterrupt`) ends the wait.
 fn wait<T>(py: Python<'_>, bell: &Bell, mut ready: impl FnMut() -> Option<T>) -> PyResult<T> {
+    loop {
+        // Without a deadline it ends only with a value.
+        if let Some(value) = wait_until(py, bell, None, &mut ready)? {
+            return Ok(value);
+        }
+    }
+}
+
+/// As [`wait`], but only until `deadline`; None if that has passed.
+fn wait_until<T>(
+    py: Python<'_>,
+    bell: &Bell,
+    deadline: Option<Instant>,
+    mut ready: impl FnMut() -> Option<T>,
+) -> PyResult<Option<T>> {
     // SIGINT is held back except inside the wait: one that came between the check for signals and the wait
     // would be noticed only after the bell.
     let mask = signals::hold_sigint()?;
@@ -56,9 +84,13 @@ fn wait<T>(py: Python<'_>, bell: &Bell, mut ready: impl FnMut() -> Option<T>) ->
             break Err(interrupted);
         }
         if let Some(value) = ready() {
-            break Ok(value);
+            break Ok(Some(value));
         }
-        match py.detach(|| bell.wait(Some(&mask))) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            break Ok(None);
+        }
+        match py.detach(|| bell.wait_for(Some(&mask), left)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error.into()),
             Ok(()) => bell.clear(),
             Err(_) => {}

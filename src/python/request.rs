@@ -105,6 +105,18 @@ impl Request {
         self.inner.execute.as_ref().map(|execute| execute.user_expressions.clone()).unwrap_or_default()
     }
 
+    /// Whether it is a cell that waits for those before it in its shell.
+    #[getter]
+    fn is_queued(&self) -> bool {
+        self.inner.has_lane()
+    }
+
+    /// The subshell that its header names.
+    #[getter]
+    fn subshell_id(&self) -> Option<&str> {
+        self.inner.job.header.subshell_id.as_deref()
+    }
+
     /// Starts it: busy is published. False if it was aborted meanwhile and must not run.
     fn begin(&self) -> bool {
         self.inner.begin()
@@ -135,15 +147,18 @@ impl Request {
         self.inner.reply_error(ename, evalue, traceback.unwrap_or_default());
     }
 
-    /// Ends it: the reply goes out and idle is published, behind what C code and child processes have
-    /// written. `ok` false aborts the cells that are queued behind it, if it asked
-    /// for that.
-    fn finish(&self, ok: bool) {
+    /// Ends it: the reply goes out and idle is published, behind what C code and child processes have written.
+    /// `ok` false aborts the cells that are queued behind it if it asked for that, or if `stop_on_error` says so.
+    #[pyo3(signature = (ok, stop_on_error=None))]
+    fn finish(&self, ok: bool, stop_on_error: Option<bool>) {
         // Reads a pipe that is usually empty: no reason to release the GIL.
         if let (Some(capture), Some(_)) = (&self.capture, &self.inner.execute) {
             capture.drain();
         }
-        self.inner.finish(if ok { Outcome::Ok } else { Outcome::Error });
+        match stop_on_error {
+            Some(stop) => self.inner.finish_and(!ok && stop),
+            None => self.inner.finish(if ok { Outcome::Ok } else { Outcome::Error }),
+        }
     }
 
     fn __repr__(&self) -> String {

@@ -65,6 +65,7 @@ impl Session {
             date: Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true),
             version: PROTOCOL_VERSION.to_owned(),
             subshell_id: None,
+            run_mode: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! A client's end of one channel.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use actix_rt::Runtime;
@@ -8,8 +9,16 @@ use callboard::transport::fake::Peer;
 use callboard::wire::content::{Content, ExecuteInput, ExecutionState, Status, Stream, StreamName};
 use callboard::wire::{DELIMITER, Frames, Incoming, MessageType, ReplayGuard, Signer};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{KEY, PATIENCE};
+
+/// The outcome of a cell without output that ran to its end; see `TestKernel::outcomes`.
+pub const RAN: &str = "busy input idle; ok";
+/// That of one that failed.
+pub const FAILED: &str = "busy input error:Failure idle; error:Failure";
+/// That of one that was aborted.
+pub const ABORTED: &str = "busy idle; aborted";
 
 /// A request that was sent: what its answers are known by.
 #[derive(Clone, Debug)]
@@ -130,6 +139,57 @@ impl Line {
         count
     }
 
+    /// Reads until of each of these requests something was published that `done` knows for the last. Returns of
+    /// each what was published, in order and in short: `busy input stdout:TEXT error:NAME idle`. What belongs
+    /// to another request fails the test.
+    #[track_caller]
+    pub fn stories(&mut self, sent: &[&Sent], done: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut stories = vec![Vec::<String>::new(); sent.len()];
+        let places = places(sent);
+        let mut open = sent.len();
+        while open > 0 {
+            let message =
+                self.message(&format!("what {open} of {} requests have to publish yet", sent.len()));
+            let at = place(&places, &message);
+            let over = stories[at].last().is_some_and(|last| done(last));
+            assert!(!over, "after {:?}: {}", stories[at], describe(&message));
+            let content: Value = read(&message);
+            let text = |key: &str| content[key].as_str().unwrap_or_default().trim_end().replace('\n', ",");
+            let told = match message.kind {
+                MessageType::Status => text("execution_state"),
+                MessageType::ExecuteInput => "input".to_owned(),
+                MessageType::Stream => format!("{}:{}", text("name"), text("text")),
+                MessageType::Error => format!("error:{}", text("ename")),
+                kind => kind.to_string(),
+            };
+            open -= usize::from(done(&told));
+            stories[at].push(told);
+        }
+        stories.into_iter().map(|story| story.join(" ")).collect()
+    }
+
+    /// Reads the replies to all of these requests, which come in any order. Returns of each in short what it
+    /// says: `ok`, `error:NAME` or `aborted`.
+    #[track_caller]
+    pub fn replies(&mut self, sent: &[&Sent]) -> Vec<String> {
+        let places = places(sent);
+        let mut replies = vec![None; sent.len()];
+        for open in (1..=sent.len()).rev() {
+            let message = self.message(&format!("{open} replies of {}", sent.len()));
+            let at = place(&places, &message);
+            assert_eq!(Some(&message.kind), sent[at].kind.reply().as_ref());
+            assert_eq!(message.idents, [sent[at].identity.as_bytes()]);
+            let content: Value = read(&message);
+            let text = |key: &str| content[key].as_str().unwrap_or_default().to_owned();
+            let told = match &*text("status") {
+                "error" => format!("error:{}", text("ename")),
+                status => status.to_owned(),
+            };
+            assert!(replies[at].replace(told).is_none(), "a second reply: {}", describe(&message));
+        }
+        replies.into_iter().flatten().collect()
+    }
+
     /// What is left once the kernel has closed its end.
     pub fn rest(&mut self) -> Vec<String> {
         let mut rest = Vec::new();
@@ -165,6 +225,18 @@ pub fn read<T: DeserializeOwned>(message: &Incoming) -> T {
     match serde_json::from_slice(&message.content) {
         Ok(content) => content,
         Err(problem) => panic!("{problem}: {}", describe(message)),
+    }
+}
+
+fn places(sent: &[&Sent]) -> HashMap<Vec<u8>, usize> {
+    sent.iter().enumerate().map(|(at, sent)| (sent.header.clone(), at)).collect()
+}
+
+#[track_caller]
+fn place(places: &HashMap<Vec<u8>, usize>, message: &Incoming) -> usize {
+    match places.get(&*message.parent) {
+        Some(at) => *at,
+        None => panic!("this belongs to none of the requests: {}", describe(message)),
     }
 }
 

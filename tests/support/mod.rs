@@ -4,26 +4,31 @@
 mod line;
 mod python;
 
+use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use actix_rt::Runtime;
+use callboard::actors::caller::{CallerError, GetChild, Link, ThreadEnded, Work};
 use callboard::actors::lifecycle::Process;
-use callboard::actors::router::Facts;
+use callboard::actors::router::{Facts, SUBSHELLS};
 use callboard::actors::stdin::{Answer, Ask};
+use callboard::inbox::Inbox;
 use callboard::job::{Channel, Parent};
 use callboard::kernel::{self, Kernel, Options, Sockets};
+use callboard::run_mode::{Backend, CallerOptions};
 use callboard::transport::fake;
-use callboard::wire::content::{ConnectReply, LanguageInfo, reply};
 use callboard::wire::content::{
-    Content, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InputRequest, KernelInfoReply,
-    KernelInfoRequest, Status,
+    ConnectReply, Content, CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply,
+    DeleteSubshellRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InputRequest,
+    KernelInfoReply, KernelInfoRequest, LanguageInfo, ListSubshellReply, ListSubshellRequest, Status, reply,
 };
-use callboard::wire::{EMPTY_OBJECT, Frames, Header, Outgoing, Session};
+use callboard::wire::{EMPTY_OBJECT, Frames, Header, MessageType, Outgoing, Session};
+use serde_json::{Value, json};
 
-pub use line::{Line, Sent, read, signed};
-pub use python::{Held, Python};
+pub use line::{ABORTED, FAILED, Line, RAN, Sent, read, signed};
+pub use python::{Held, KEPT, Python, Started, block_on};
 
 /// The longest that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -91,7 +96,7 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
         banner: "Python 3.13.1\n".into(),
         debugger: Some(false),
         help_links: Vec::new(),
-        supported_features: Vec::new(),
+        supported_features: vec![SUBSHELLS.into()],
     };
     let connect = ConnectReply {
         status: reply::Ok,
@@ -103,10 +108,11 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
     };
     let options = Options {
         key: KEY.to_vec(),
-        facts: Facts { kernel_info, connect },
+        facts: Facts { kernel_info, connect, comms_in_subshells: false },
         shutdown_deadline: DEADLINE,
         parent: None,
         process: Box::new(Recorder(recorder)),
+        backend: Backend::Asyncio,
     };
     (options, acts)
 }
@@ -137,31 +143,30 @@ impl Sent {
 impl TestKernel {
     /// A kernel with the stand-in for Python on both of its inboxes.
     pub fn start() -> Self {
-        let mut kernel = Self::without_python();
-        kernel.python = Some(Python::start(&kernel.kernel));
-        kernel
+        Self::start_with(|_| {})
     }
 
     /// Like [`TestKernel::start`], without signatures: they take most of the time of a message here.
     pub fn start_unsigned() -> Self {
-        let mut kernel = Self::build(b"", None);
-        kernel.python = Some(Python::start(&kernel.kernel));
-        kernel
+        Self::build(b"", |_| {}).with_python()
     }
 
-    /// Like [`TestKernel::start`], for a kernel that ends with another process.
-    pub fn start_with_parent(pid: libc::pid_t) -> Self {
-        let mut kernel = Self::build(KEY, Some(pid));
-        kernel.python = Some(Python::start(&kernel.kernel));
-        kernel
+    /// Like [`TestKernel::start`], with other options.
+    pub fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        Self::build(KEY, change).with_python()
     }
 
     /// A kernel whose inboxes nobody reads.
     pub fn without_python() -> Self {
-        Self::build(KEY, None)
+        Self::build(KEY, |_| {})
     }
 
-    fn build(key: &'static [u8], parent: Option<libc::pid_t>) -> Self {
+    fn with_python(mut self) -> Self {
+        self.python = Some(Python::start(&self.kernel));
+        self
+    }
+
+    fn build(key: &'static [u8], change: impl FnOnce(&mut Options)) -> Self {
         let runtime = Rc::new(Runtime::new().unwrap());
         let line = |name| {
             let (socket, peer) = fake::pair();
@@ -179,8 +184,9 @@ impl TestKernel {
             iopub: iopub_socket,
             heartbeat: heartbeat_socket,
         };
-        let (options, acts) = options();
-        let options = Options { key: key.to_vec(), parent, ..options };
+        let (mut options, acts) = options();
+        options.key = key.to_vec();
+        change(&mut options);
         let kernel = Arc::new(kernel::start(sockets, options).unwrap());
         let session = Rc::new(Session::new(key));
         let mut kernel =
@@ -222,15 +228,55 @@ impl TestKernel {
         sent
     }
 
+    /// Alice sends these dicts, whatever they are; `kind` is what the header says.
+    #[track_caller]
+    pub fn send_raw(
+        &mut self,
+        channel: Channel,
+        kind: MessageType,
+        header: &Value,
+        metadata: &Value,
+        content: &Value,
+    ) -> Sent {
+        let raw = header.to_string();
+        self.line(channel).send_dicts(ALICE, [&raw, "{}", &metadata.to_string(), &content.to_string()]);
+        let id = header["msg_id"].as_str().unwrap_or_default().to_owned();
+        Sent { id, kind, header: raw.into_bytes(), identity: ALICE.to_owned() }
+    }
+
+    /// Like [`TestKernel::send_as`], with metadata.
+    #[track_caller]
+    pub fn send_with<C: Content>(
+        &mut self,
+        channel: Channel,
+        header: &Header,
+        metadata: &Value,
+        content: &C,
+    ) -> Sent {
+        let (sent, frames) = self.encode_with(ALICE, header, metadata, content);
+        self.line(channel).send(frames);
+        sent
+    }
+
     /// The frames of a message, to be sent later.
     pub fn encode<C: Content>(&self, identity: &str, header: &Header, content: &C) -> (Sent, Frames) {
+        self.encode_with(identity, header, &json!({}), content)
+    }
+
+    fn encode_with<C: Content>(
+        &self,
+        identity: &str,
+        header: &Header,
+        metadata: &Value,
+        content: &C,
+    ) -> (Sent, Frames) {
         let frames = self.session.encode_with_header(
             header,
             Outgoing {
                 idents: &[identity.as_bytes().to_vec()],
                 kind: &C::TYPE,
                 parent: EMPTY_OBJECT,
-                metadata: EMPTY_OBJECT.to_vec(),
+                metadata: serde_json::to_vec(metadata).unwrap(),
                 content: serde_json::to_vec(content).unwrap(),
                 buffers: Vec::new(),
             },
@@ -250,10 +296,129 @@ impl TestKernel {
         self.send(Channel::Shell, ALICE, &cell(code))
     }
 
-    /// The stand-in has come to `hold NAME` and waits until the result is dropped.
+    /// Alice sends a cell on shell to a subshell.
+    #[track_caller]
+    pub fn execute_in(&mut self, subshell_id: &str, code: &str) -> Sent {
+        let header = self.header_in(Some(subshell_id), &MessageType::ExecuteRequest);
+        self.send_as(Channel::Shell, ALICE, &header, &cell(code))
+    }
+
+    /// A header that names a subshell.
+    pub fn header_in(&self, subshell_id: Option<&str>, kind: &MessageType) -> Header {
+        Header { subshell_id: subshell_id.map(str::to_owned), ..self.session.header(kind) }
+    }
+
+    /// Makes a subshell, by control. Returns its id.
+    #[track_caller]
+    pub fn create_subshell(&mut self) -> String {
+        let sent = self.send(Channel::Control, ALICE, &CreateSubshellRequest {});
+        let CreateSubshellReply { subshell_id, .. } = self.control.reply(&sent);
+        self.iopub.busy(&sent);
+        self.iopub.idle(&sent);
+        subshell_id
+    }
+
+    /// Deletes a subshell, by control; aborted cells are published before the reply is.
+    #[track_caller]
+    pub fn delete_subshell(&mut self, subshell_id: &str) {
+        let sent = self.ask_to_delete(subshell_id);
+        self.control.reply::<DeleteSubshellReply>(&sent);
+        self.iopub.busy(&sent);
+        self.iopub.idle(&sent);
+    }
+
+    /// Asks for the end of a subshell, by control.
+    #[track_caller]
+    pub fn ask_to_delete(&mut self, subshell_id: &str) -> Sent {
+        let request = DeleteSubshellRequest { subshell_id: subshell_id.to_owned() };
+        self.send(Channel::Control, ALICE, &request)
+    }
+
+    /// The ids of the subshells, by control.
+    #[track_caller]
+    pub fn subshells(&mut self) -> Vec<String> {
+        let sent = self.send(Channel::Control, ALICE, &ListSubshellRequest {});
+        let ListSubshellReply { subshell_id, .. } = self.control.reply(&sent);
+        self.iopub.busy(&sent);
+        self.iopub.idle(&sent);
+        subshell_id
+    }
+
+    /// The stand-in has come to `hold NAME` or `await NAME`, and waits until the result is dropped.
     #[track_caller]
     pub fn held(&self, name: &str) -> Held {
-        self.python().held(name)
+        let held = self.next_held();
+        assert_eq!(held.name, name);
+        held
+    }
+
+    /// The next cell that waits, of any thread.
+    #[track_caller]
+    pub fn next_held(&self) -> Held {
+        self.python().next_held()
+    }
+
+    /// Sends a cell that holds its thread; when this returns, it does.
+    #[track_caller]
+    pub fn hold(&mut self, subshell_id: Option<&str>, code: &str) -> (Sent, Held) {
+        let sent = match subshell_id {
+            Some(id) => self.execute_in(id, code),
+            None => self.execute(code),
+        };
+        let held = self.next_held();
+        assert!(code.ends_with(&held.name), "{} is held, and not {code}", held.name);
+        self.iopub.busy(&sent);
+        self.iopub.input(&sent, code);
+        (sent, held)
+    }
+
+    /// Lets a cell go on to its end.
+    #[track_caller]
+    pub fn release(&mut self, sent: &Sent, held: Held) {
+        drop(held);
+        self.iopub.idle(sent);
+        assert_eq!(self.shell.replies(&[sent]), ["ok"]);
+    }
+
+    /// The id of the next Caller whose cells are to be cancelled.
+    #[track_caller]
+    pub fn next_cancelled(&self) -> u64 {
+        self.python().next_cancelled()
+    }
+
+    /// The name of the next thread that has ended; all actors know of it.
+    #[track_caller]
+    pub fn next_ended(&self) -> String {
+        self.python().next_ended()
+    }
+
+    /// The Callers whose threads were started, in that order, without the kernel's own two.
+    pub fn started(&self) -> Vec<Started> {
+        self.python().started()
+    }
+
+    /// Waits until all that was sent on shell is where it belongs: shell is read in order.
+    #[track_caller]
+    pub fn all_has_arrived(&mut self) {
+        let sent = self.send(Channel::Shell, ALICE, &KernelInfoRequest {});
+        self.shell.reply::<KernelInfoReply>(&sent);
+        self.iopub.busy(&sent);
+        self.iopub.idle(&sent);
+    }
+
+    /// What becomes of requests of shell that are answered in any order: of each, what is published for it,
+    /// then what is replied, in short. See [`Line::stories`] and [`Line::replies`].
+    #[track_caller]
+    pub fn outcomes(&mut self, sent: &[&Sent]) -> Vec<String> {
+        let published = self.iopub.stories(sent, |last| last == "idle");
+        let replied = self.shell.replies(sent);
+        published.iter().zip(replied).map(|(story, reply)| format!("{story}; {reply}")).collect()
+    }
+
+    /// What becomes of one request of shell.
+    #[track_caller]
+    pub fn outcome(&mut self, sent: &Sent) -> String {
+        self.outcomes(&[sent]).remove(0)
     }
 
     /// Asks a client for a line, as code that runs for a request does.
@@ -264,7 +429,7 @@ impl TestKernel {
         answer
     }
 
-    /// Waits until the stand-in for Python has left both of its inboxes.
+    /// Waits until all threads of the stand-in for Python have ended, because the kernel has told them to.
     #[track_caller]
     pub fn python_ended(&mut self) {
         self.python.take().unwrap().ended();
@@ -336,6 +501,18 @@ impl TestKernel {
         ename
     }
 
+    /// A cell was refused: the same error is shown in the cell and replied. Returns its name and what it says.
+    #[track_caller]
+    pub fn cell_refused(&mut self, channel: Channel, sent: &Sent) -> (String, String) {
+        self.iopub.busy(sent);
+        let shown: Error = self.iopub.expect(sent);
+        self.iopub.idle(sent);
+        let ErrorReply { ename, evalue, traceback, .. } = self.line(channel).reply(sent);
+        assert_eq!((&shown.ename, &shown.evalue, &shown.traceback), (&ename, &evalue, &traceback));
+        assert!(traceback.concat().contains(&evalue), "frontends show the traceback only");
+        (ename, evalue)
+    }
+
     /// The kernel still says what it is, on shell and on control.
     #[track_caller]
     pub fn answers(&mut self) {
@@ -349,6 +526,34 @@ impl TestKernel {
     }
 }
 
+/// What all kernels of this process log from now on.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// To be called once in a process.
+    pub fn start() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).init();
+        log
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What `wait` returns, if it does not take too long.
 #[track_caller]
 pub fn within_patience<T: Send + 'static>(awaited: &str, wait: impl FnOnce() -> T + Send + 'static) -> T {
@@ -359,6 +564,37 @@ pub fn within_patience<T: Send + 'static>(awaited: &str, wait: impl FnOnce() -> 
         Ok(value) => value,
         Err(problem) => panic!("{problem}; awaited: {awaited}"),
     }
+}
+
+/// Asks a Caller for a child, as Python does.
+#[track_caller]
+pub fn get_child(of: &Link, options: CallerOptions, worker: bool) -> Result<(Link, bool), CallerError> {
+    let (answer, answered) = mpsc::channel();
+    of.addr.do_send(GetChild { options, worker, answer });
+    answered.recv_timeout(PATIENCE).expect("the Caller was to answer")
+}
+
+/// What is in an inbox, once there is something.
+#[track_caller]
+pub fn next_work(inbox: &Arc<Inbox<Work>>) -> Vec<Work> {
+    let inbox = inbox.clone();
+    within_patience("work for a thread", move || {
+        inbox.wait().unwrap();
+        inbox.drain().into()
+    })
+}
+
+/// Waits until a Caller is told to stop. Nothing else is in its inbox.
+#[track_caller]
+pub fn is_stopped(caller: &Link) {
+    let work = next_work(&caller.inbox);
+    assert!(matches!(work[..], [Work::Stop]), "{:?} got {} things to do", caller.spec.name, work.len());
+}
+
+/// Tells a Caller that its thread has ended, and waits until it and its parent know.
+#[track_caller]
+pub fn end_thread(caller: &Link) {
+    block_on(caller.addr.send(ThreadEnded)).unwrap();
 }
 
 /// The answer to a prompt, once it is here.
@@ -377,7 +613,7 @@ impl Drop for TestKernel {
             return;
         }
         if let Some(python) = self.python.take() {
-            python.stop(&self.kernel);
+            python.stop();
         }
         self.iopub.peer.resume();
         self.kernel.close(PATIENCE);

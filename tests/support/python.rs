@@ -1,17 +1,23 @@
 //! The stand-in for Python: a thread on each inbox that does what a cell's code says.
 //!
 //! A line of code is one of: `ok`, `print TEXT`, `warn TEXT`, `flood N`, `display TEXT`, `where` (prints
-//! the thread), `hold NAME` (until the test lets go), `ask PROMPT` (prints the answer), `fail`, `vanish`
-//! (the thread ends and forgets the request).
+//! the thread), `hold NAME` (until the test lets go; the thread does nothing else, as in C code), `await NAME`
+//! (the same, but tasks run meanwhile; of several, the one that came last goes on first), `ask PROMPT` (prints
+//! the answer), `fail`, `vanish` (the thread ends and forgets the request).
 
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::cell::Cell;
+use std::collections::{HashSet, VecDeque};
+use std::pin::pin;
+use std::sync::mpsc::TryRecvError;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::task::{Context, Poll, Wake};
+use std::thread::{self, Thread};
 
-use callboard::actors::caller::Work;
+use callboard::actors::caller::{Forget, Link, Role, Spec, Stop, ThreadEnded, Work};
 use callboard::actors::stdin::{Answer, Ask};
 use callboard::inbox::Inbox;
 use callboard::kernel::Kernel;
-use callboard::request::{Outcome, Request};
+use callboard::request::{Assignment, Outcome, Request};
 use callboard::wire::MessageType;
 use callboard::wire::content::{DisplayData, Error, ExecuteReply, InputRequest, StreamName};
 use serde_json::json;
@@ -19,66 +25,169 @@ use serde_json::value::to_raw_value;
 
 use super::PATIENCE;
 
+/// How many workers with nothing to do are kept.
+pub const KEPT: usize = 1;
+
 /// The threads of the stand-in, as the test sees them.
 pub struct Python {
+    starter: Starter,
     held: mpsc::Receiver<Held>,
-    ended: mpsc::Receiver<()>,
+    ended: mpsc::Receiver<String>,
+    cancelled: mpsc::Receiver<u64>,
+    /// Of how many ends the test knows.
+    known_ends: Cell<usize>,
 }
 
 /// A cell that waits for the test. Dropping this lets it go on.
 pub struct Held {
-    name: String,
-    _release: mpsc::Sender<()>,
+    pub name: String,
+    release: Option<mpsc::Sender<()>>,
+    /// The inbox that its thread waits at.
+    inbox: Arc<Inbox<Work>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.release.take());
+        self.inbox.ring();
+    }
+}
+
+/// A Caller whose thread the stand-in has started.
+#[derive(Clone)]
+pub struct Started {
+    pub spec: Arc<Spec>,
+    pub inbox: Weak<Inbox<Work>>,
 }
 
 impl Python {
     /// Starts one thread on the shell inbox and one on the control inbox.
     pub fn start(kernel: &Arc<Kernel>) -> Self {
         let (holds, held) = mpsc::channel();
-        let (end, ended) = mpsc::channel();
-        for (name, inbox) in [("shell", &kernel.shell), ("control", &kernel.control)] {
-            let kernel = kernel.clone();
-            let mut interpreter = Interpreter { name, kernel, holds: holds.clone(), count: 0 };
-            let (inbox, end) = (inbox.clone(), end.clone());
-            thread::spawn(move || {
-                interpreter.serve(&inbox);
-                // What the thread has forgotten is dropped by now.
-                end.send(()).unwrap_or_default();
-            });
-        }
-        Self { held, ended }
+        let (ends, ended) = mpsc::channel();
+        let (cancels, cancelled) = mpsc::channel();
+        let kernel = kernel.clone();
+        let starter = Starter { kernel, holds, ends, cancels, shared: Arc::default() };
+        starter.start("shell", &starter.kernel.shell, None);
+        starter.start("control", &starter.kernel.control, None);
+        Self { starter, held, ended, cancelled, known_ends: Cell::new(0) }
     }
 
     #[track_caller]
-    pub fn held(&self, name: &str) -> Held {
-        let held = self.held.recv_timeout(PATIENCE).expect("a cell was to come to its hold");
-        assert_eq!(held.name, name);
-        held
+    pub fn next_held(&self) -> Held {
+        self.held.recv_timeout(PATIENCE).expect("a cell was to come to its hold")
     }
 
-    /// Waits until both threads have ended.
+    #[track_caller]
+    pub fn next_cancelled(&self) -> u64 {
+        self.cancelled.recv_timeout(PATIENCE).expect("a cell was to be cancelled")
+    }
+
+    #[track_caller]
+    pub fn next_ended(&self) -> String {
+        let name = self.ended.recv_timeout(PATIENCE).expect("a thread was to be stopped");
+        self.known_ends.set(self.known_ends.get() + 1);
+        name
+    }
+
+    /// In the order of their starts, without the kernel's own two.
+    pub fn started(&self) -> Vec<Started> {
+        self.starter.shared().started.clone()
+    }
+
+    /// Waits until all threads have ended.
     #[track_caller]
     pub fn ended(self) {
-        for _ in 0..2 {
-            self.ended.recv_timeout(PATIENCE).expect("the threads were to be stopped");
+        // They can be as many only when the one that starts others has ended, too.
+        while self.known_ends.get() < 2 + self.started().len() {
+            self.next_ended();
         }
     }
 
-    /// Stops both threads without the kernel's help.
+    /// Stops all threads without the kernel's help.
     #[track_caller]
-    pub fn stop(self, kernel: &Kernel) {
-        for inbox in [&kernel.shell, &kernel.control] {
+    pub fn stop(self) {
+        for inbox in [&self.starter.kernel.shell, &self.starter.kernel.control] {
             // A thread that has ended already may have closed its inbox.
             drop(inbox.push(Work::Stop));
         }
-        self.ended();
+        while self.known_ends.get() < 2 + self.started().len() {
+            for inbox in self.started().iter().filter_map(|started| started.inbox.upgrade()) {
+                drop(inbox.push(Work::Stop));
+            }
+            self.next_ended();
+        }
+    }
+}
+
+/// Starts the threads of Callers.
+#[derive(Clone)]
+struct Starter {
+    kernel: Arc<Kernel>,
+    holds: mpsc::Sender<Held>,
+    ends: mpsc::Sender<String>,
+    cancels: mpsc::Sender<u64>,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    started: Vec<Started>,
+    /// The Callers whose cells are to end.
+    cancelled: HashSet<u64>,
+}
+
+impl Starter {
+    fn start(&self, name: &str, inbox: &Arc<Inbox<Work>>, link: Option<Link>) {
+        if let Some(Link { spec, inbox, .. }) = &link {
+            let started = Started { spec: spec.clone(), inbox: Arc::downgrade(inbox) };
+            self.shared().started.push(started);
+        }
+        let mut interpreter = Interpreter {
+            name: name.to_owned(),
+            starter: self.clone(),
+            link: link.clone(),
+            inbox: inbox.clone(),
+            backlog: VecDeque::new(),
+            count: 0,
+        };
+        let (name, ends) = (name.to_owned(), self.ends.clone());
+        thread::spawn(move || {
+            interpreter.serve();
+            // Also what the thread has forgotten.
+            drop(interpreter);
+            if let Some(Link { addr, .. }) = link {
+                // Closed: the kernel has ended before.
+                block_on(addr.send(ThreadEnded)).unwrap_or_default();
+            }
+            ends.send(name).unwrap_or_default();
+        });
+    }
+
+    fn cancel(&self, id: u64) {
+        let mut shared = self.shared();
+        shared.cancelled.insert(id);
+        let started = shared.started.iter().find(|started| started.spec.id == id);
+        if let Some(inbox) = started.and_then(|started| started.inbox.upgrade()) {
+            inbox.ring();
+        }
+        drop(shared);
+        self.cancels.send(id).unwrap_or_default();
+    }
+
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Interpreter {
-    name: &'static str,
-    kernel: Arc<Kernel>,
-    holds: mpsc::Sender<Held>,
+    name: String,
+    starter: Starter,
+    /// Of a Caller that is not the kernel's own.
+    link: Option<Link>,
+    inbox: Arc<Inbox<Work>>,
+    /// Taken from the inbox, and not begun.
+    backlog: VecDeque<Work>,
     count: u64,
 }
 
@@ -86,21 +195,42 @@ struct Interpreter {
 enum Ending {
     Failed,
     Vanished,
+    /// The thread was told to stop.
+    Stopped,
 }
 
 impl Interpreter {
-    fn serve(&mut self, inbox: &Inbox<Work>) {
+    fn serve(&mut self) {
         loop {
-            inbox.wait().unwrap();
-            for work in inbox.drain() {
-                let Work::Request(request) = work else {
-                    return;
-                };
-                if request.begin() && matches!(self.work_on(&request), Err(Ending::Vanished)) {
+            while let Some(work) = self.backlog.pop_front() {
+                if self.take(work).is_err() {
                     return;
                 }
             }
+            self.inbox.wait().unwrap();
+            self.backlog.extend(self.inbox.drain());
         }
+    }
+
+    /// An error says that the thread ends.
+    fn take(&mut self, work: Work) -> Result<(), Ending> {
+        match work {
+            Work::Request(request) => self.answer(&request)?,
+            Work::Start(link) => {
+                let (name, inbox) = (link.spec.name.clone(), link.inbox.clone());
+                self.starter.start(&name, &inbox, Some(link));
+            }
+            // A held cell goes on when the test says so, as C code would.
+            Work::Cancel(id) => self.starter.cancel(id),
+            // Nothing is registered with these threads.
+            Work::Wake(_) => {}
+            Work::Stop => return Err(Ending::Stopped),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: &Assignment) -> Result<(), Ending> {
+        if request.begin() { self.work_on(request) } else { Ok(()) }
     }
 
     fn work_on(&mut self, request: &Request) -> Result<(), Ending> {
@@ -120,6 +250,7 @@ impl Interpreter {
                     payload: Vec::new(),
                 };
                 request.reply(serde_json::to_vec(&reply).unwrap(), None, Vec::new());
+                self.be_idle();
                 request.finish(Outcome::Ok);
             }
             Err(Ending::Failed) => {
@@ -127,11 +258,25 @@ impl Interpreter {
                 let error = Error { ename, evalue, traceback };
                 request.publisher().content(&request.job.parent, &error);
                 request.reply_error(&error.ename, &error.evalue, error.traceback.clone());
+                self.be_idle();
                 request.finish(Outcome::Error);
             }
-            Err(Ending::Vanished) => return Err(Ending::Vanished),
+            Err(ending) => return Err(ending),
         }
         Ok(())
+    }
+
+    /// A worker that has done its work goes back to the pool: before its reply goes out, so that a cell which
+    /// is sent then finds it there.
+    fn be_idle(&self) {
+        let parent = &self.starter.kernel.shell_caller;
+        if let Some(worker) = &self.link
+            && worker.spec.role == Role::Worker
+            && !parent.keep(worker.clone(), KEPT, None)
+        {
+            parent.addr.do_send(Forget(worker.spec.id));
+            worker.addr.do_send(Stop);
+        }
     }
 
     /// Says which thread has seen the request: in its reply, or as text if it has none.
@@ -145,13 +290,14 @@ impl Interpreter {
         request.finish(Outcome::Ok);
     }
 
-    fn run(&self, request: &Request, line: &str) -> Result<(), Ending> {
+    fn run(&mut self, request: &Request, line: &str) -> Result<(), Ending> {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
-            "ok" => {}
+            // A comment may name a run mode.
+            "ok" | "#" | "##" => {}
             "print" => self.print(request, StreamName::Stdout, rest),
             "warn" => self.print(request, StreamName::Stderr, rest),
-            "where" => self.print(request, StreamName::Stdout, self.name),
+            "where" => self.print(request, StreamName::Stdout, &self.name),
             "flood" => {
                 for n in 0..rest.parse().unwrap() {
                     let n: u32 = n;
@@ -169,17 +315,18 @@ impl Interpreter {
                 request.publisher().raw(parent, kind, b"{}".to_vec(), content, Vec::new());
             }
             "hold" => {
-                let (release, released) = mpsc::channel();
-                let held = Held { name: rest.to_owned(), _release: release };
-                self.holds.send(held).unwrap_or_default();
                 // The error says that the test has let go.
-                released.recv().unwrap_or_default();
+                self.hold(rest).recv().unwrap_or_default();
+            }
+            "await" => {
+                let released = self.hold(rest);
+                return self.serve_beside(&released);
             }
             "ask" => {
                 let answer = Arc::new(Answer::new().unwrap());
                 let content = InputRequest { prompt: rest.to_owned(), password: false };
                 let parent = request.job.parent.clone();
-                self.kernel.ask(Ask { parent, content, answer: answer.clone() });
+                self.starter.kernel.ask(Ask { parent, content, answer: answer.clone() });
                 answer.bell().wait(None).unwrap();
                 let text = format!("{rest}={}", answer.take().unwrap());
                 self.print(request, StreamName::Stdout, &text);
@@ -191,7 +338,59 @@ impl Interpreter {
         Ok(())
     }
 
+    fn hold(&self, name: &str) -> mpsc::Receiver<()> {
+        let (release, released) = mpsc::channel();
+        let held = Held { name: name.to_owned(), release: Some(release), inbox: self.inbox.clone() };
+        self.starter.holds.send(held).unwrap_or_default();
+        released
+    }
+
+    /// Does what waits for no queue, until the test lets go or the cell is cancelled.
+    fn serve_beside(&mut self, released: &mpsc::Receiver<()>) -> Result<(), Ending> {
+        let beside = |work: &Work| match work {
+            Work::Request(request) => !request.has_lane(),
+            Work::Start(_) | Work::Cancel(_) | Work::Wake(_) => true,
+            Work::Stop => false,
+        };
+        loop {
+            self.backlog.extend(self.inbox.drain());
+            while let Some(at) = self.backlog.iter().position(beside) {
+                let work = self.backlog.remove(at).unwrap();
+                self.take(work)?;
+            }
+            if released.try_recv() == Err(TryRecvError::Disconnected) {
+                return Ok(());
+            }
+            let id = self.link.as_ref().map_or(0, |link| link.spec.id);
+            if self.starter.shared().cancelled.contains(&id) {
+                return Err(Ending::Failed);
+            }
+            self.inbox.wait().unwrap();
+        }
+    }
+
     fn print(&self, request: &Request, name: StreamName, line: &str) {
-        self.kernel.publisher.text(&request.job.parent, name, &format!("{line}\n"));
+        self.starter.kernel.publisher.text(&request.job.parent, name, &format!("{line}\n"));
+    }
+}
+
+/// The value of a future, on a thread without a runtime.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
     }
 }

@@ -1,0 +1,191 @@
+//! A Caller's actor, as the Python thread that it stands for sees it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::inbox::Inbox;
+use crate::actors::caller::{self, Caller, Forget, GetChild, Role, Spec, Stop, ThreadEnded};
+use crate::os::capture::Capture;
+use crate::run_mode::{Backend, CallerOptions};
+
+/// The way to the actor of a Caller.
+#[pyclass(frozen, module = "callboard._core")]
+pub struct Link {
+    inner: caller::Link,
+    capture: Option<Arc<Capture>>,
+}
+
+/// Asks to cancel what runs on the thread of the Caller with this id.
+#[pyclass(frozen, get_all, module = "callboard._core")]
+pub struct Cancel {
+    pub(super) id: u64,
+}
+
+impl Link {
+    pub(super) fn new(inner: caller::Link, capture: Option<Arc<Capture>>) -> Self {
+        Self { inner, capture }
+    }
+}
+
+#[pymethods]
+impl Link {
+    /// A Caller without a parent, for a thread of Python's.
+    #[staticmethod]
+    #[pyo3(signature = (name, backend, use_uvloop=None))]
+    fn free(py: Python<'_>, name: &str, backend: &str, use_uvloop: Option<bool>) -> PyResult<Self> {
+        let spec = Spec { backend: parse(backend)?, use_uvloop, ..Spec::new(name, Role::Unnamed) };
+        let launched = py.detach(|| Caller::launch_free(spec));
+        let inner = launched.map_err(|problem| PyRuntimeError::new_err(problem.to_string()))?;
+        Ok(Self::new(inner, None))
+    }
+
+    /// The child with this name, made if there is none; without a name a new one, or, with `worker`, one that
+    /// has nothing to do. Returns it, and whether it was made: then the calling code starts its thread. Raises
+    /// `RuntimeError` if it runs on another backend, or if this Caller is stopping.
+    #[pyo3(signature = (name=None, backend=None, use_uvloop=None, worker=false))]
+    fn child(
+        &self,
+        py: Python<'_>,
+        name: Option<String>,
+        backend: Option<&str>,
+        use_uvloop: Option<bool>,
+        worker: bool,
+    ) -> PyResult<(Self, bool)> {
+        let backend = backend.map(parse).transpose()?;
+        let (answer, answered) = mpsc::channel();
+        self.inner.addr.do_send(GetChild {
+            options: CallerOptions { name, backend, use_uvloop },
+            worker,
+            answer,
+        });
+        // The actor's thread never takes the GIL, so this is short.
+        let found = py.detach(move || answered.recv());
+        let found =
+            found.map_err(|_| PyRuntimeError::new_err("the kernel has ended: there are no Callers"))?;
+        let (child, made) = found.map_err(|problem| PyRuntimeError::new_err(problem.to_string()))?;
+        Ok((Self::new(child, self.capture.clone()), made))
+    }
+
+    /// A worker with this event loop (None: that of this Caller) that has nothing to do, if there is one.
+    #[pyo3(signature = (backend=None))]
+    fn take_worker(&self, backend: Option<&str>) -> PyResult<Option<Self>> {
+        let backend = backend.map_or(Ok(self.inner.spec.backend), parse)?;
+        Ok(self.inner.pool.take(backend).map(|worker| Self::new(worker, self.capture.clone())))
+    }
+
+    /// This worker has nothing to do any more: up to `keep` are kept, each for `linger` seconds (None: for ever).
+    /// False if it is not kept: then it is to be stopped.
+    #[pyo3(signature = (worker, keep, linger=None))]
+    fn keep_worker(&self, worker: &Self, keep: usize, linger: Option<f64>) -> PyResult<bool> {
+        let linger = linger.map(Duration::try_from_secs_f64).transpose();
+        let linger = linger.map_err(|problem| PyValueError::new_err(problem.to_string()))?;
+        Ok(self.inner.keep(worker.inner.clone(), keep, linger))
+    }
+
+    /// The child with this id is not to be found any more.
+    fn forget(&self, id: u64) {
+        self.inner.pool.remove(id);
+        self.inner.addr.do_send(Forget(id));
+    }
+
+    /// Asks the thread, and those of its children, to stop.
+    fn stop(&self) {
+        self.inner.addr.do_send(Stop);
+    }
+
+    /// The thread has ended. Work that it has not taken is answered with an error.
+    fn end(&self) {
+        self.inner.ended.store(true, Ordering::SeqCst);
+        self.inner.addr.do_send(ThreadEnded);
+    }
+
+    /// Whether the thread has ended.
+    #[getter]
+    fn ended(&self) -> bool {
+        self.inner.ended.load(Ordering::SeqCst)
+    }
+
+    /// Where the thread takes its work from.
+    fn inbox(&self) -> Inbox {
+        Inbox::new(self.inner.inbox.clone(), self.capture.clone())
+    }
+
+    /// Unique in this process.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.inner.spec.id
+    }
+
+    /// The id of the parent.
+    #[getter]
+    fn parent(&self) -> Option<u64> {
+        self.inner.spec.parent
+    }
+
+    /// The name, also of the thread.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.inner.spec.name
+    }
+
+    /// `asyncio` or `trio`.
+    #[getter]
+    fn backend(&self) -> &'static str {
+        self.inner.spec.backend.as_str()
+    }
+
+    /// Whether an asyncio loop is to be uvloop's.
+    #[getter]
+    fn use_uvloop(&self) -> Option<bool> {
+        self.inner.spec.use_uvloop
+    }
+
+    /// Whether it runs one call or cell after the other for its parent.
+    #[getter]
+    fn is_worker(&self) -> bool {
+        self.inner.spec.role == Role::Worker
+    }
+
+    /// The subshell whose cells it runs.
+    #[getter]
+    fn subshell_id(&self) -> Option<&str> {
+        match &self.inner.spec.role {
+            Role::Subshell(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Link {} {:?}>", self.inner.spec.id, self.inner.spec.name)
+    }
+}
+
+/// Reads the options of `%%thread`, which are those of the run mode: see [`crate::run_mode`].
+#[pyfunction]
+pub fn thread_options<'py>(py: Python<'py>, line: &str) -> PyResult<Bound<'py, PyDict>> {
+    let read = CallerOptions::parse(line).map_err(|problem| PyValueError::new_err(problem.to_string()))?;
+    let options = PyDict::new(py);
+    if let Some(name) = read.name {
+        options.set_item("name", name)?;
+    }
+    if let Some(backend) = read.backend {
+        options.set_item("backend", backend.as_str())?;
+    }
+    if let Some(use_uvloop) = read.use_uvloop {
+        let backend_options = PyDict::new(py);
+        backend_options.set_item("use_uvloop", use_uvloop)?;
+        options.set_item("backend_options", backend_options)?;
+    }
+    Ok(options)
+}
+
+fn parse(backend: &str) -> PyResult<Backend> {
+    Backend::parse(backend).ok_or_else(|| {
+        PyValueError::new_err(format!("{backend:?} is not a backend: the backends are asyncio and trio"))
+    })
+}

@@ -1,0 +1,342 @@
+//! Where a cell runs: in its shell's queue, as a task beside it, or in a thread.
+//!
+//! A client can say so in four places; the first of these that names a mode counts:
+//!
+//! 1. the message header: `"run_mode": "task"` (custom messages),
+//! 2. the message metadata: `"run_mode": "task"`,
+//! 3. a tag of the cell, in the metadata's `tags`,
+//! 4. the first line of the code, as a comment: `# task`.
+//!
+//! All of them have one grammar: `queue`, `task`, `thread`, or `thread` with options,
+//! `thread name="My thread" backend=trio`. A cell that is to leave no trace (`silent`) and names no mode does
+//! not wait for the queue: it is a task.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+
+/// Where a cell runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunMode {
+    /// After the cells that were sent before it.
+    Queue,
+    /// At once, as a task in the shell's thread.
+    Task,
+    /// At once, in another thread: that of the Caller with this name, or of a worker.
+    Thread(CallerOptions),
+}
+
+/// What is asked of a Caller.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallerOptions {
+    /// The Caller with this name, made if there is none. Without a name: a worker.
+    pub name: Option<String>,
+    /// Its event loop; without one that of its parent.
+    pub backend: Option<Backend>,
+    /// Whether an asyncio loop is uvloop's; without it uvloop is used where it is installed.
+    pub use_uvloop: Option<bool>,
+}
+
+/// Whose event loop a Caller runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Backend {
+    /// The standard library's, or uvloop.
+    #[default]
+    Asyncio,
+    /// <https://trio.readthedocs.io>
+    Trio,
+}
+
+/// A run mode that says nothing sensible.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RunModeError {
+    /// Not one of the modes.
+    #[error("{} is not a run mode: use queue, task, thread, or thread with options ({OPTIONS})", shown(.0))]
+    Unknown(String),
+    /// Not one of the options.
+    #[error("thread has no option {}: the options are {OPTIONS}", shown(.0))]
+    Option(String),
+    /// A value that the option does not take.
+    #[error("{} is not a value for the option {option}: the options are {OPTIONS}", shown(.value))]
+    Value {
+        /// The option.
+        option: String,
+        /// What it was given.
+        value: String,
+    },
+    /// A quote without its other half.
+    #[error("a quotation mark is not closed in {}", shown(.0))]
+    Quote(String),
+}
+
+const OPTIONS: &str = "name=\"...\", backend=asyncio|trio, use_uvloop=true|false";
+
+impl RunMode {
+    /// The mode of a cell, from wherever its client has named it. `header` is the mode that the message's
+    /// header names; `metadata` is JSON.
+    pub fn of(
+        header: Option<&Value>,
+        metadata: &[u8],
+        code: &str,
+        silent: bool,
+    ) -> Result<Self, RunModeError> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Metadata {
+            run_mode: Value,
+            tags: Value,
+        }
+        // Metadata is the client's own: what cannot be read says nothing.
+        let Metadata { run_mode, tags } = serde_json::from_slice(metadata).unwrap_or_default();
+        for named in [header, Some(&run_mode)].into_iter().flatten() {
+            match named {
+                Value::Null => {}
+                Value::String(mode) => return Self::parse(mode),
+                other => return Err(RunModeError::Unknown(other.to_string())),
+            }
+        }
+        let tags = tags.as_array().map(Vec::as_slice).unwrap_or_default();
+        for tag in tags.iter().filter_map(Value::as_str) {
+            if let Some(mode) = Self::parse_note(uncommented(tag).unwrap_or(tag)) {
+                return mode;
+            }
+        }
+        let first = code.trim_start().lines().next().unwrap_or_default();
+        match uncommented(first).and_then(Self::parse_note) {
+            Some(mode) => mode,
+            None => Ok(if silent { Self::Task } else { Self::Queue }),
+        }
+    }
+
+    /// Reads a mode where nothing else can stand. `# task` is understood as well.
+    pub fn parse(text: &str) -> Result<Self, RunModeError> {
+        let text = uncommented(text).unwrap_or(text).trim();
+        Self::parse_note(text).unwrap_or_else(|| Err(RunModeError::Unknown(text.to_owned())))
+    }
+
+    /// Reads a mode where other text may stand (a comment, a tag). None if it is other text.
+    fn parse_note(text: &str) -> Option<Result<Self, RunModeError>> {
+        let text = text.trim();
+        let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+        match (word, rest.trim()) {
+            ("queue", "") => Some(Ok(Self::Queue)),
+            ("task", "") => Some(Ok(Self::Task)),
+            ("thread", "") => Some(Ok(Self::Thread(CallerOptions::default()))),
+            // "# thread safety matters" is a comment.
+            ("thread", options) if starts_with_option(options) => {
+                Some(CallerOptions::parse(options).map(Self::Thread))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl CallerOptions {
+    /// Reads options such as `name="My thread" backend=trio`.
+    pub fn parse(text: &str) -> Result<Self, RunModeError> {
+        let mut options = Self::default();
+        for word in words(text)? {
+            let Some((option, value)) = word.split_once('=') else {
+                return Err(RunModeError::Option(word));
+            };
+            let bad = || RunModeError::Value { option: option.to_owned(), value: value.to_owned() };
+            match option {
+                "name" if value.is_empty() => return Err(bad()),
+                "name" => options.name = Some(value.to_owned()),
+                "backend" => options.backend = Some(Backend::parse(value).ok_or_else(bad)?),
+                "use_uvloop" => {
+                    options.use_uvloop = match value {
+                        "true" | "True" => Some(true),
+                        "false" | "False" => Some(false),
+                        _ => return Err(bad()),
+                    };
+                }
+                _ => return Err(RunModeError::Option(option.to_owned())),
+            }
+        }
+        Ok(options)
+    }
+}
+
+impl Backend {
+    /// The backend with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "asyncio" => Some(Self::Asyncio),
+            "trio" => Some(Self::Trio),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Asyncio => "asyncio",
+            Self::Trio => "trio",
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text of a comment that can name a mode.
+fn uncommented(line: &str) -> Option<&str> {
+    line.strip_prefix("##").or_else(|| line.strip_prefix("# "))
+}
+
+/// A text, quoted, or as much of it as a message can show.
+fn shown(text: &str) -> String {
+    const MOST: usize = 80; // characters
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{:?}...", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
+fn starts_with_option(text: &str) -> bool {
+    let name = text.split('=').next().unwrap_or_default();
+    name.len() < text.len() && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Splits text at white space, as a shell does: quotes keep it together.
+fn words(text: &str) -> Result<Vec<String>, RunModeError> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in text.chars() {
+        match quote {
+            Some(open) if c == open => quote = None,
+            None if c == '"' || c == '\'' => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            None if c.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err(RunModeError::Quote(text.to_owned()));
+    }
+    words.extend(word);
+    Ok(words)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of_code(code: &str) -> Result<RunMode, RunModeError> {
+        RunMode::of(None, b"{}", code, false)
+    }
+
+    fn named(name: &str) -> RunMode {
+        RunMode::Thread(CallerOptions { name: Some(name.to_owned()), ..CallerOptions::default() })
+    }
+
+    #[test]
+    fn the_first_line_names_a_mode() {
+        assert_eq!(of_code("# task\n1"), Ok(RunMode::Task));
+        assert_eq!(of_code("\n  # task  \n1"), Ok(RunMode::Task));
+        assert_eq!(of_code("## task"), Ok(RunMode::Task));
+        assert_eq!(of_code("# thread\n1"), Ok(RunMode::Thread(CallerOptions::default())));
+        assert_eq!(of_code("# queue"), Ok(RunMode::Queue));
+        assert_eq!(of_code("# thread name='My thread'\n%callers"), Ok(named("My thread")));
+        let both = CallerOptions {
+            name: Some("a b".to_owned()),
+            backend: Some(Backend::Trio),
+            use_uvloop: Some(false),
+        };
+        assert_eq!(of_code("# thread backend=trio name=\"a b\" use_uvloop=False"), Ok(RunMode::Thread(both)));
+    }
+
+    #[test]
+    fn other_comments_and_code_name_none() {
+        for code in [
+            "",
+            "1",
+            "task",
+            "#task",
+            "# tasks",
+            "# task list",
+            "# thread safety",
+            "# thread safety = good",
+            "# thread: a=b",
+            "x = 1 # task",
+            "x\n# task",
+            "# the task",
+        ] {
+            assert_eq!(of_code(code), Ok(RunMode::Queue), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn bad_options_say_which_there_are() {
+        for code in [
+            "# thread nam=x",
+            "# thread name=",
+            "# thread backend=curio",
+            "# thread use_uvloop=maybe",
+            "# thread name=x y",
+        ] {
+            let error = of_code(code).unwrap_err();
+            assert!(error.to_string().contains("backend=asyncio|trio"), "{error}");
+        }
+        assert_eq!(of_code("# thread name=\"x"), Err(RunModeError::Quote("name=\"x".to_owned())));
+    }
+
+    #[test]
+    fn errors_show_no_more_than_can_be_read() {
+        for (code, shown) in [
+            ("# thread nam=x", "\"nam\":"),
+            ("# thread name=\"\u{fc}\" \"a b\"", "\"a b\":"),
+            ("# thread a='", "\"a='\""),
+        ] {
+            let error = of_code(code).unwrap_err().to_string();
+            assert!(error.contains(shown), "{error}");
+        }
+        let long = "\u{1f980}".repeat(100_000);
+        for mode in [
+            long.clone(),
+            format!("thread {long}=1"),
+            format!("thread a{long}=1"),
+            format!("thread name=a {long}"),
+            format!("thread backend={long}"),
+            format!("thread name='{long}"),
+        ] {
+            let error = RunMode::parse(&mode).unwrap_err().to_string();
+            assert!(error.contains("\u{1f980}\"...") && error.len() < 1000, "{error:.200}");
+        }
+        assert_eq!(shown(&"x".repeat(80)), format!("\"{}\"", "x".repeat(80)));
+    }
+
+    #[test]
+    fn header_goes_before_metadata_before_tags_before_code() {
+        let all = json!({"run_mode": "thread name=meta", "tags": ["x", "thread name=tag"]}).to_string();
+        let tags = json!({"tags": [1, "x", "thread name=tag", "task"]}).to_string();
+        let code = "# thread name=code";
+        let header = json!("# task");
+        assert_eq!(RunMode::of(Some(&header), all.as_bytes(), code, false), Ok(RunMode::Task));
+        assert_eq!(RunMode::of(None, all.as_bytes(), code, false), Ok(named("meta")));
+        assert_eq!(RunMode::of(Some(&Value::Null), tags.as_bytes(), code, true), Ok(named("tag")));
+        assert_eq!(RunMode::of(None, b"{}", code, true), Ok(named("code")));
+        assert_eq!(RunMode::of(None, b"{}", "", true), Ok(RunMode::Task));
+    }
+
+    #[test]
+    fn header_and_metadata_must_name_a_mode() {
+        let bad = json!({"run_mode": "later"}).to_string();
+        assert!(RunMode::of(None, bad.as_bytes(), "", false).is_err());
+        assert!(RunMode::of(Some(&json!(3)), b"{}", "", false).is_err());
+        assert!(RunMode::parse("thread safety").is_err());
+        for metadata in ["[]", "{\"tags\": 3}", "{\"tags\": {\"a\": 1}}", "x"] {
+            assert_eq!(RunMode::of(None, metadata.as_bytes(), "", false), Ok(RunMode::Queue), "{metadata}");
+        }
+    }
+}

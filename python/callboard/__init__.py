@@ -1,5 +1,36 @@
 """callboard: a Jupyter kernel for Python, written in Rust as a system of actors."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ._core import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from .caller import Caller
+    from .pending import Pending, PendingCancelled, PendingGroup, PendingManager, PendingNotDone, PendingTracker
+    from .start_stop import StartStopTask
+
+__all__ = [
+    "Caller",
+    "Pending",
+    "PendingCancelled",
+    "PendingGroup",
+    "PendingManager",
+    "PendingNotDone",
+    "PendingTracker",
+    "StartStopTask",
+    "__version__",
+]
+
+_MODULES = {"Caller": "caller", "StartStopTask": "start_stop"}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when they are asked for: starting a kernel needs none of them before it listens.
+    if name not in __all__:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    from importlib import import_module
+
+    return getattr(import_module(f".{_MODULES.get(name, 'pending')}", __name__), name)

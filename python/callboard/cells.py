@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
+import math
 import sys
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .interrupt import Cell
+from . import loops
+from .caller import Call
+from .context import current_cell, current_parent
 from .jsonutil import encode
 from .shell import text_of
 
@@ -16,29 +19,113 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._core import Request
+    from .caller import Caller
     from .kernel import Kernel
+    from .shell import ZMQInteractiveShell
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What the tags of a cell ask for."""
+
+    #: The cell is expected to fail: cells behind it run if it does, and it fails if it does not.
+    raises_exception: bool = False
+    #: Whether cells behind it are aborted when it fails; None: as the client said.
+    stop_on_error: bool | None = None
+    #: How long it may take, seconds.
+    timeout: float | None = None
+    #: A failure is not shown; the cell counts as successful.
+    suppress_error: bool = False
+
+    @classmethod
+    def of(cls, metadata: dict[str, Any]) -> Tags:
+        """Reads ``raises-exception``, ``stop-on-error=true|false``, ``timeout=SECONDS`` and ``suppress-error``. Other
+        tags are other people's, and what cannot be read counts as not said."""
+        tags = metadata.get("tags")
+        if not tags or not isinstance(tags, (list, tuple)):
+            return _NO_TAGS
+        found: dict[str, Any] = {}
+        for tag in tags:
+            name, _, value = str(tag).partition("=")
+            value = value.strip().lower()
+            match name.strip().replace("_", "-"):
+                case "raises-exception":
+                    found["raises_exception"] = True
+                case "suppress-error":
+                    found["suppress_error"] = True
+                case "stop-on-error" if value in ("true", "false", ""):
+                    found["stop_on_error"] = value != "false"
+                case "timeout":
+                    try:
+                        seconds = float(value)
+                    except ValueError:
+                        continue
+                    if seconds > 0 and not math.isinf(seconds):
+                        found["timeout"] = seconds
+        return cls(**found)
+
+    def aborts_others(self) -> bool | None:
+        """Whether a failure aborts the cells behind; None: as the client said."""
+        if self.stop_on_error is None and (self.raises_exception or self.timeout):
+            return False
+        return self.stop_on_error
+
+
+_NO_TAGS = Tags()
+
+
+class Cell(Call):
+    """A cell that has begun and not ended."""
+
+    is_cell = True
+
+    def __init__(self, request: Request, shell: ZMQInteractiveShell, task: loops.Task) -> None:
+        super().__init__(task)
+        self.request = request
+        self.parent = request.parent()
+        self.shell = shell
+        #: Its number, as in ``In [5]:``.
+        self.number = 0
+        #: What ``get_ipython().execution_count`` is while it runs.
+        self.execution_count = 0
+        #: What it has shown of an exception; for its reply.
+        self.error: dict[str, Any] | None = None
+        #: What code has shown that runs as a part of it, elsewhere: an exception, and its content.
+        self.shown: tuple[BaseException | None, dict[str, Any]] = None, {}
+        #: IPython's record of it.
+        self.exec_result: Any = None
+        #: What goes to the frontend with its reply: pages, the next input.
+        self.payloads: list[dict[str, Any]] = []
+        self.tags = Tags.of(self.parent.message["metadata"])
+        #: Its time was up.
+        self.timed_out = False
+        #: It was answered without its thread, which has not ended it.
+        self.abandoned = False
+        #: What ends it is being shown, or it has ended.
+        self.ending = False
 
 
 class CellQueue:
-    """Runs the cells of one shell on its loop, one after the other, each as a task.
+    """Runs the cells of one shell on its Caller, one after the other, each as a task.
 
     All of them run in one context, so that a ContextVar that one cell sets is seen by the next.
     """
 
-    def __init__(self, kernel: Kernel, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, kernel: Kernel, caller: Caller, shell: Callable[[], ZMQInteractiveShell]) -> None:
         self._kernel = kernel
-        self._loop = loop
+        self._caller = caller
+        self._shell = shell
         self._waiting: deque[Request] = deque()
-        self._context = contextvars.copy_context()
-        #: The cell that runs.
-        self.running: asyncio.Task | None = None
+        self.context = contextvars.copy_context()
+        #: A cell runs.
+        self.is_running = False
         #: Called when a cell has ended and none waits.
         self.on_empty: Callable[[], None] | None = None
 
     def add(self, request: Request) -> None:
         """Adds a cell."""
         self._waiting.append(request)
-        if self.running is None:
+        if not self.is_running:
             self._start_next()
 
     def _start_next(self) -> None:
@@ -46,31 +133,51 @@ class CellQueue:
             request = self._waiting.popleft()
             # False: it has been aborted, and answered, in the meantime.
             if request.begin():
-                cell = run_cell(self._kernel, request)
-                self.running = self._loop.create_task(cell, name="cell", context=self._context)
-                self.running.add_done_callback(self._ended)
+                self.is_running = True
+                start(self._kernel, self._caller, self._shell(), request, self.context, self._ended)
                 return
         if self.on_empty is not None:
             self.on_empty()
 
-    def _ended(self, task: asyncio.Task) -> None:
-        self.running = None
-        if not task.cancelled():
-            # Retrieved, so that asyncio does not complain: the client has been told.
-            task.exception()
+    def _ended(self) -> None:
+        self.is_running = False
         self._start_next()
 
 
-async def run_cell(kernel: Kernel, request: Request) -> None:
-    """Runs the code of an ``execute_request`` and answers it."""
-    task = asyncio.current_task()
-    assert task is not None
-    cell = kernel.interrupts.cells[task] = Cell()
+def start(
+    kernel: Kernel,
+    caller: Caller,
+    shell: ZMQInteractiveShell,
+    request: Request,
+    context: contextvars.Context,
+    on_done: Callable[[], None] | None = None,
+) -> None:
+    """Runs the code of an ``execute_request`` that has begun as a task of this Caller, in this context."""
+    assert caller._loop is not None
+
+    async def run(task: loops.Task) -> None:
+        await run_cell(kernel, caller, Cell(request, shell, task))
+
+    caller._loop.spawn(run, context=context, on_done=on_done, name="cell")
+
+
+async def run_cell(kernel: Kernel, caller: Caller, cell: Cell) -> None:
+    """Runs a cell, as the current task of its Caller, and answers it."""
+    request, shell, task = cell.request, cell.shell, cell.task
+    raw = loops.current_task()
+    caller.running[raw] = cell
     ok = False
+    timer = None
     try:
-        kernel.shell.begin_cell(request.parent())
+        current_cell.set(cell)
+        current_parent.set(cell.parent)
+        shell.begin_cell(cell)
+        if caller is kernel.main:
+            kernel.interrupts.begin_cell()
         if not request.silent:
-            request.publish_input(kernel.shell.execution_count)
+            request.publish_input(cell.number)
+        if cell.tags.timeout:
+            timer = kernel.when_time_is_up(cell, caller, cell.tags.timeout)
         try:
             cell.in_user_code = True
             if cell.interrupted:
@@ -80,11 +187,11 @@ async def run_cell(kernel: Kernel, request: Request) -> None:
                 request.silent,
                 request.store_history,
                 request.user_expressions,
-                cell_meta=kernel.shell.parent_header["metadata"],
+                cell_meta=cell.parent.message["metadata"],
             )
         finally:
             cell.in_user_code = False
-        if reply["status"] == "ok" and cell.cancel_requested and not task.cancelling():
+        if reply["status"] == "ok" and cell.cancel_requested and not task.is_being_cancelled():
             # What it waited for ended before the cancellation came: the child process that got the same SIGINT, say.
             raise KeyboardInterrupt
         ok = reply["status"] == "ok"
@@ -92,25 +199,37 @@ async def run_cell(kernel: Kernel, request: Request) -> None:
     except BaseException as error:
         # IPython shows what user code raises; this came from around it (an interrupt at its very start,
         # a broken hook, a reply that is no JSON).
-        content = show(kernel, error)
+        content = show(cell, error)
         request.reply_error(content["ename"], content["evalue"], content["traceback"])
         if isinstance(error, SystemExit):
             raise
     finally:
-        del kernel.interrupts.cells[task]
-        if task.cancelling():
+        del caller.running[raw]
+        cell.ending = True
+        if timer is not None:
+            timer.cancel()
+        if task.is_being_cancelled():
             task.uncancel()
-        request.finish(ok)
+        # A worker is free before others can know that it is: what they send then finds it.
+        caller.be_idle()
+        request.finish(ok, cell.tags.aborts_others())
 
 
-def show(kernel: Kernel, error: BaseException) -> dict[str, Any]:
+def time_is_up(cell: Cell) -> TimeoutError:
+    """What a cell that has taken too long ends with."""
+    return TimeoutError(f"the cell took longer than {cell.tags.timeout:g} seconds")
+
+
+def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
     """Publishes an exception that IPython has not shown, and returns its content."""
-    if isinstance(error, asyncio.CancelledError):
+    if error is None:
+        error = KeyboardInterrupt()
+    elif loops.is_cancellation(error):
         error = KeyboardInterrupt().with_traceback(error.__traceback__)
-    shell = kernel.shell
+    shell = cell.shell
     try:
         shell.showtraceback((type(error), error, error.__traceback__))
-        content = shell.last_error
+        content = cell.error
     except Exception as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
         print(
             f"callboard: the traceback of {type(error).__name__} cannot be shown: {text_of(second)}",

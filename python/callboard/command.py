@@ -54,6 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     install.add_argument("--display-name", help="what Jupyter shows for it")
     install.add_argument("--profile", help="IPython profile that the kernel loads")
     install.add_argument(
+        "--backend",
+        choices=("asyncio", "trio"),
+        help="event loop of the main thread; trio needs the packages trio and trio-asyncio (default: asyncio)",
+    )
+    install.add_argument(
         "--env",
         action="append",
         nargs=2,
@@ -76,12 +81,21 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _install(options: argparse.Namespace) -> int:
+    arguments = [f"--{name}={value}" for name in ("profile", "backend") if (value := getattr(options, name))]
+    if options.backend == "trio":
+        from .loops import check_backend
+
+        try:
+            check_backend("trio")
+        except RuntimeError as error:
+            print(f"callboard: {error}", file=sys.stderr)
+            return 1
     folder = kernelspec.install(
         name=options.name,
         user=options.user,
         prefix=options.prefix,
         display_name=options.display_name,
-        extra_arguments=[f"--profile={options.profile}"] if options.profile else None,
+        extra_arguments=arguments,
         env=dict(options.env),
     )
     print(f"Installed kernelspec {options.name} in {folder}")

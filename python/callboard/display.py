@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
-from traitlets import Any as AnyTrait
 from traitlets import Bool
 
+from .context import HasParent, current_cell
 from .jsonutil import encode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     Hook = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+_content: ContextVar[Any] = ContextVar("callboard_content", default=None)
 
 
 class _Hooks(threading.local):
@@ -25,7 +29,7 @@ class _Hooks(threading.local):
         self.hooks: list[Hook] = []
 
 
-class Publishing:
+class Publishing(HasParent):
     """Publishes messages, past the hooks that libraries have registered (as under ipykernel)."""
 
     def _init_publishing(self) -> None:
@@ -96,7 +100,7 @@ class ZMQDisplayPublisher(Publishing, DisplayPublisher):
     def _store(self, data: dict[str, Any]) -> None:
         from IPython.core.history import HistoryOutput
 
-        count = self.shell.execution_count - 1
+        count = self.shell.displayhook.prompt_count
         outputs = self.shell.history_manager.outputs
         outputs.setdefault(count, []).append(HistoryOutput(output_type="display_data", bundle=data))
 
@@ -104,12 +108,47 @@ class ZMQDisplayPublisher(Publishing, DisplayPublisher):
 class ZMQShellDisplayHook(Publishing, DisplayHook):
     """Publishes ``execute_result``."""
 
-    #: The content that is being put together, while a value is displayed.
-    content: Any = AnyTrait(None, allow_none=True)
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._init_publishing()
+
+    @property
+    def content(self) -> Any:
+        """The content that is being put together, while a value is displayed."""
+        return _content.get()
+
+    @content.setter
+    def content(self, content: Any) -> None:
+        _content.set(content)
+
+    @property
+    def prompt_count(self) -> int:
+        """The number of the cell that the calling code belongs to."""
+        cell = current_cell.get()
+        return cell.number if cell is not None and cell.shell is self.shell else self.shell.execution_count - 1
+
+    @property
+    def exec_result(self) -> Any:  # type: ignore[override]
+        """IPython's record of that cell."""
+        cell = current_cell.get()
+        return cell.exec_result if cell is not None else None
+
+    @exec_result.setter
+    def exec_result(self, result: Any) -> None:
+        if (cell := current_cell.get()) is not None:
+            cell.exec_result = result
+
+    def quiet(self) -> bool:
+        """Whether the code of that cell ends in a semicolon."""
+        cell = current_cell.get()
+        return self.semicolon_at_end_of_expression(cell.request.code) if cell is not None else super().quiet()
+
+    def update_user_ns(self, result: Any) -> None:
+        """Keeps a value in ``Out`` and ``_``; those of a subshell that shares its variables are its own."""
+        if self.shell.shares_variables:
+            self.shell.history_manager.output_hist[self.prompt_count] = result
+        else:
+            super().update_user_ns(result)
 
     def start_displayhook(self) -> None:
         self.content = {"data": {}, "metadata": {}}

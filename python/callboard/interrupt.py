@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import selectors
 import signal
 import sys
 import sysconfig
 import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from ._core import interrupt_again, sigint_noticed, watch_sigint
+from . import loops, nested
+from ._core import interrupt_again, watch_sigint
 
 if TYPE_CHECKING:
-    from types import CodeType, FrameType
+    from collections.abc import Callable
+    from types import CodeType, FrameType, TracebackType
 
-_ASYNCIO = os.path.dirname(asyncio.__file__) + os.sep
+    from .caller import Call
+
+# Event loops, and what stands between them and what they run.
+_LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
 
 # A callback whose outermost code is in one of these is the kernel's own, or the event loop's housekeeping.
 _OWN = os.path.dirname(__file__) + os.sep
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
 _PACKAGES = (sysconfig.get_path("purelib") + os.sep, sysconfig.get_path("platlib") + os.sep)
-
-
-class Cell:
-    """What an interrupt needs to know of a cell that has begun and not ended."""
-
-    #: The cell's own code has control, and not what is around it: an exception raised now hits that code.
-    in_user_code = False
-    #: An interrupt has hit it, or asked for its cancellation.
-    interrupted = False
-    #: An interrupt has asked for its cancellation, or has been swallowed.
-    cancel_requested = False
 
 
 class Interrupts:
@@ -47,15 +40,19 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        #: Cells that have begun and not ended, by task.
-        self.cells: dict[asyncio.Task, Cell] = {}
-        #: Code of the frame below which everything belongs to the event loop.
-        self.outermost: CodeType | None = None
+        #: What runs on the main thread, by task: cells and calls.
+        self.running: dict[Any, Call] = {}
+        #: Interrupts the cells of other threads. Called on the main thread, wherever it is.
+        self.interrupt_others: Callable[[], None] = lambda: None
+        #: Code of the frames below which everything belongs to the event loop.
+        self.outermost: set[CodeType] = {loops.AsyncioLoop._run.__code__, loops.TrioLoop.run.__code__}
         self.enabled = False
+        #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
+        self.only: deque[Call] = deque()
         #: A handler of the user's (of comm messages) has control.
         self.in_handler = False
-        #: Cells for which a swallowed interrupt is delivered again, while it is on its way.
-        self._again: set[asyncio.Task] | None = None
+        #: What a swallowed interrupt is delivered to again, while it is on its way.
+        self._again: set[Call] | None = None
 
     def install(self) -> None:
         """Handles SIGINT from now on, including one that has been held back so far; until ``enabled`` is set it is
@@ -65,6 +62,10 @@ class Interrupts:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._deliver_what_is_swallowed()
 
+    def begin_cell(self) -> None:
+        """Before a cell runs on the main thread: earlier ones may have set handlers of SIGINT, and set ours again."""
+        watch_sigint()
+
     def _deliver_what_is_swallowed(self) -> None:
         """Python swallows what is raised in a finalizer, a hook of ``fork`` or a callback of C code. An interrupt
         that happens to hit one of these is delivered again."""
@@ -73,59 +74,73 @@ class Interrupts:
         def hook(unraisable: Any) -> None:
             mine = threading.current_thread() is threading.main_thread() and os.getpid() == self._pid
             if unraisable.exc_type is KeyboardInterrupt and self.enabled and mine:
-                self._again = set(self.cells)
-                for cell in self.cells.values():
-                    cell.interrupted = cell.cancel_requested = True
+                self._again = set(self.running.values())
+                for call in self._again:
+                    call.interrupted = call.cancel_requested = True
                 interrupt_again()
             else:
                 report(unraisable)
 
         sys.unraisablehook = hook
 
-    def was_interrupted(self, task: asyncio.Task | None) -> bool:
-        """Whether an interrupt has cancelled this cell."""
-        return task in self.cells and self.cells[task].interrupted
-
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        sigint_noticed()
+        nested.sigint_noticed()
         again, self._again = self._again, None
-        if not self.enabled or (again is not None and again.isdisjoint(self.cells)):
+        running = set(self.running.values())
+        if not self.enabled or (again is not None and again.isdisjoint(running)):
             return
-        cell = self.current_cell()
-        if cell is not None:
-            # Around its code, the cell looks at this itself.
-            cell.interrupted = True
-            if cell.in_user_code:
-                raise KeyboardInterrupt
-            return
+        current = self.current()
+        only = [self.only.popleft() for _ in range(len(self.only))]
+        if only:
+            running.intersection_update(only)
+            if current not in running:
+                for call in running:
+                    call.cancel()
+                return
+        elif again is None:
+            self.interrupt_others()
         # Whatever else runs at this moment, cells that wait are to stop.
-        for task in list(self.cells):
-            self.cancel(task)
-        if self.in_handler or self._is_user_callback(frame):
-            raise KeyboardInterrupt
+        for call in running:
+            if call is not current and call.is_cell:
+                call.cancel()
+        if current is not None:
+            # Around its code, a cell looks at this itself.
+            current.interrupted = True
+            if current.in_user_code:
+                # A loop that runs inside the cell sees to this itself.
+                if nested.task() is not None or current.task.may_be_hit():
+                    nested.interrupt(signum, frame)
+                else:
+                    current.cancel()
+        elif self.in_handler or self._is_user_callback(frame):
+            nested.interrupt(signum, frame)
 
-    def cancel(self, task: asyncio.Task) -> None:
-        """Cancels a cell, which then shows a ``KeyboardInterrupt``."""
-        cell = self.cells[task]
-        cell.interrupted = cell.cancel_requested = True
-        # Thread-safe, because only that wakes a loop which waits.
-        task.get_loop().call_soon_threadsafe(task.cancel)
-
-    def current_cell(self) -> Cell | None:
-        """The cell that runs right now, as opposed to waiting."""
-        try:
-            return self.cells.get(asyncio.current_task())
-        except RuntimeError:
+    def current(self) -> Call | None:
+        """The cell or call that has control on the main thread right now, as opposed to waiting."""
+        if threading.current_thread() is not threading.main_thread():
             return None
+        return self.running.get(nested.task() or loops.current_task())
 
     def _is_user_callback(self, frame: FrameType | None) -> bool:
         """Whether the event loop runs a callback or a task of the user's that is no cell."""
+        if loops.in_trio_task():
+            return not loops.is_protected_by_trio()
         inner: FrameType | None = None
-        while frame is not None and frame.f_code is not self.outermost:
-            if not frame.f_code.co_filename.startswith((_ASYNCIO, selectors.__file__, "<frozen")):
+        while frame is not None and frame.f_code not in self.outermost:
+            module = frame.f_globals.get("__name__") or ""
+            if module.partition(".")[0] not in _LOOPS and module != nested.__name__:
                 inner = frame
             frame = frame.f_back
         if frame is None or inner is None:
             return False
         filename = inner.f_code.co_filename
         return not filename.startswith(_OWN) and (filename.startswith(_PACKAGES) or not filename.startswith(_LIBRARY))
+
+
+def leave_out_handler(traceback: TracebackType) -> None:
+    """Ends a traceback where the user's code ends, and not in the handler of SIGINT."""
+    at: TracebackType | None = traceback
+    while at is not None and at.tb_next is not None:
+        if at.tb_next.tb_frame.f_code is Interrupts._handle.__code__:
+            at.tb_next = None
+        at = at.tb_next

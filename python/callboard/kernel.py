@@ -2,38 +2,58 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import logging
+import signal
 import sys
 import threading
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from . import _core, comms, context, history, language, stdin
-from .caller import Caller
-from .cells import CellQueue, run_cell, show
+from . import _core, cells, comms, compiler, context, history, language, nested, stdin, wakeups
+from .caller import OWN_CODE, USER_CODE, Caller
+from .cells import CellQueue
+from .context import current_cell
 from .jsonutil import encode
+from .pending import Pending
 from .shell import ZMQInteractiveShell, text_of
 from .stream import OutStream
 
 if TYPE_CHECKING:
     from traitlets.config import Configurable
 
+    from .cells import Cell
     from .interrupt import Interrupts
 
 logger = logging.getLogger("callboard.kernel")
 
+#: How long the end of the kernel waits for the threads of its Callers, seconds.
+_GRACE = 1.0
+
+#: How long a thread may go on with a cell whose time is up before the cell is answered without it, seconds.
+_STUBBORN = 1.0
+
 
 class Kernel:
-    """Puts the Python side together: the shell, the Callers of the main and the control thread, and what
-    cells take for standard output and input."""
+    """Puts the Python side together: the shells, the Callers and what they do with requests, and what cells take for
+    standard output and input."""
 
     def __init__(self, core: _core.Kernel, interrupts: Interrupts) -> None:
         self.core = core
         self.interrupts = interrupts
+        self.interface = Interface(self)
+        #: The main shell.
         self.shell: ZMQInteractiveShell = None  # type: ignore[assignment]
+        #: The shells of subshells, by id.
+        self._shells: dict[str, ZMQInteractiveShell] = {}
+        self._shells_lock = threading.RLock()
+        #: The queues of cells, by subshell; the main one has no id.
+        self._queues: dict[str | None, CellQueue] = {}
         self._streams = sys.stdout, sys.stderr
+        #: The Callers of the main thread, and of the one that answers what editors ask.
+        self.main: Caller = None  # type: ignore[assignment]
+        self.control: Caller = None  # type: ignore[assignment]
 
     # -- set-up -----------------------------------------------------------------------------------------
 
@@ -46,51 +66,95 @@ class Kernel:
         sys.stdout = OutStream(self.core.stdout(), "stdout", 1)
         sys.stderr = OutStream(self.core.stderr(), "stderr", 2)
         context.follow_into_threads()
+        compiler.install()
+        nested.install()
 
     def init_shell(self, parent: Configurable, **kwargs: Any) -> None:
         """Makes the shell."""
         history.install()
         self.comm_manager = comms.install(self.core)
         self.shell = ZMQInteractiveShell.instance(parent=parent, kernel=self, **kwargs)
+        self.shell.be_everywhere()
         stdin.install(self)
 
     def run(self) -> None:
         """Serves requests until the kernel is shut down. To be called on the main thread."""
-        control = threading.Thread(target=self._run_control, name="Control", daemon=True)
-        control.start()
-        self.main = Caller("Shell", self.core.shell_inbox(), self._handle_shell)
-        self.main.on_stop = self._stop
-        self.cells = CellQueue(self, self.main.loop)
-        self.interrupts.outermost = Caller.run.__code__
+        main = self.main = Caller._of(self.core.shell_caller())
+        control = self.control = Caller._of(self.core.control_caller())
+        wakeups.home = main._wakeups
+        main.keep_running()
+        control.keep_running()
+        self._queues[None] = CellQueue(self, main, lambda: self.shell)
+        main.handle = partial(self._handle_shell, main, None)
+        main.on_stop = self._stop
+        control.handle = self._handle_control
+        Caller.on_new = staticmethod(self._serve)  # type: ignore[method-assign]
+        USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
+        OWN_CODE.update((ZMQInteractiveShell.showtraceback.__code__, cells.show.__code__))
+        self.interrupts.running = main.running
+        self.interrupts.interrupt_others = partial(control.call_direct, self._interrupt_threads)
+        control._start_thread()
         self.interrupts.enabled = True
         try:
-            self.main.run()
+            main.run()
         finally:
             self.interrupts.enabled = False
-            control.join(timeout=1)
+            assert control.thread is not None
+            control.thread.join(timeout=1)
             sys.stdout, sys.stderr = self._streams
-
-    def _run_control(self) -> None:
-        _core.block_sigint()
-        try:
-            caller = Caller("Control", self.core.control_inbox(), self._handle_control)
-            caller.on_stop = caller.stop
-            caller.run()
-        finally:
-            self.core.control_ended()
 
     # -- requests ---------------------------------------------------------------------------------------
 
-    def _handle_shell(self, request: _core.Request) -> None:
-        if request.msg_type == "execute_request":
-            self.cells.add(request)
+    def _serve(self, caller: Caller) -> None:
+        """Lets a new Caller work on requests."""
+        caller.refuse = self._refuse
+        subshell = caller._link.subshell_id
+        if subshell is None:
+            caller.handle = partial(self._handle_in_thread, caller)
         else:
-            contextvars.copy_context().run(self._answer, request, self._handle_comm)
+            self._queues[subshell] = CellQueue(self, caller, lambda: self.shell_of(subshell))
+            caller.handle = partial(self._handle_shell, caller, subshell)
+            # Made before the first cell asks for it.
+            caller.call_direct(self.shell_of, subshell)
+            caller.stopped.add_done_callback(lambda _pen: self._drop_shell(subshell))
+
+    def shell_of(self, subshell_id: str | None) -> ZMQInteractiveShell:
+        """The shell object of a subshell; the main one without an id."""
+        if subshell_id is None:
+            return self.shell
+        with self._shells_lock:
+            shell = self._shells.get(subshell_id)
+            if shell is None:
+                shell = self._shells[subshell_id] = self.shell.make_subshell(subshell_id, self.core.isolated_subshells)
+            return shell
+
+    def _drop_shell(self, subshell_id: str) -> None:
+        self._queues.pop(subshell_id, None)
+        with self._shells_lock:
+            shell = self._shells.pop(subshell_id, None)
+        if shell is not None:
+            shell.close()
+
+    def _handle_shell(self, caller: Caller, subshell: str | None, request: _core.Request) -> None:
+        queue = self._queues[subshell]
+        if request.msg_type != "execute_request":
+            contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
+        elif request.is_queued:
+            queue.add(request)
+        elif request.begin():
+            cells.start(self, caller, self.shell_of(subshell), request, queue.context.copy())
+
+    def _handle_in_thread(self, caller: Caller, request: _core.Request) -> None:
+        """A cell beside all queues, in a thread of its own or that of a named Caller."""
+        if request.begin():
+            queue = self._queues.get(request.subshell_id) or self._queues[None]
+            shell = self.shell_of(request.subshell_id if request.subshell_id in self._queues else None)
+            cells.start(self, caller, shell, request, queue.context.copy())
 
     def _handle_control(self, request: _core.Request) -> None:
         if request.msg_type == "execute_request":
             if request.begin():
-                asyncio.get_running_loop().create_task(run_cell(self, request))
+                cells.start(self, self.control, self.shell, request, contextvars.copy_context())
         else:
             contextvars.copy_context().run(self._answer, request, self._handle_language)
 
@@ -111,7 +175,11 @@ class Kernel:
         finally:
             request.finish(ok)
 
-    def _handle_comm(self, request: _core.Request) -> None:
+    def _handle_comm(self, subshell: str | None, request: _core.Request) -> None:
+        if subshell is not None:
+            context.current_shell.set(self.shell_of(subshell))
+            comms.handle(self.comm_manager, request)
+            return
         try:
             self.interrupts.in_handler = True
             comms.handle(self.comm_manager, request)
@@ -119,7 +187,17 @@ class Kernel:
             self.interrupts.in_handler = False
 
     def _handle_language(self, request: _core.Request) -> None:
-        language.handle(self.shell, request)
+        language.handle(self.shell_of(request.subshell_id if request.subshell_id in self._queues else None), request)
+
+    def _refuse(self, request: _core.Request, error: Exception) -> None:
+        """Answers a cell whose thread has no event loop to run it."""
+        if request.begin():
+            content = {"ename": type(error).__name__, "evalue": text_of(error)}
+            content["traceback"] = [f"{content['ename']}: {content['evalue']}"]
+            if request.msg_type == "execute_request" and not request.silent:
+                self.core.publish("error", encode(content), parent=request.parent())
+            request.reply_error(**content)
+            request.finish(False, False)
 
     async def do_execute(
         self,
@@ -131,7 +209,9 @@ class Kernel:
         cell_meta: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Runs code and returns the content of the reply."""
-        shell = self.shell
+        cell = current_cell.get()
+        assert cell is not None
+        shell = cell.shell
         failed = None
         try:
             transformed = shell.transform_cell(code)
@@ -151,17 +231,20 @@ class Kernel:
             shell.events.trigger("post_execute")
             if not silent:
                 shell.events.trigger("post_run_cell", result)
-        reply: dict[str, Any] = {"execution_count": shell.execution_count - 1}
+        reply: dict[str, Any] = {"execution_count": cell.number}
         error = result.error_before_exec or result.error_in_exec
-        if error is None and shell.last_error is None:
+        failed = error is not None or cell.error is not None
+        if cell.tags.raises_exception and not failed:
+            error = RuntimeError("this cell has the tag raises-exception, but it raised none")
+            failed = True
+        if not failed or cell.tags.suppress_error:
             reply["status"] = "ok"
             reply["user_expressions"] = shell.user_expressions(user_expressions or {})
         else:
             # IPython shows every error, unless a second interrupt comes while it does.
-            shown = shell.last_error or show(self, error)
+            shown = cell.error or cells.show(cell, error)
             reply.update(status="error", user_expressions={}, **shown)
-        reply["payload"] = shell.payload_manager.read_payload()
-        shell.payload_manager.clear_payload()
+        reply["payload"] = cell.payloads
         return reply
 
     # -- what libraries ask for -------------------------------------------------------------------------
@@ -170,32 +253,125 @@ class Kernel:
         """The request that the calling code runs for, as a message dict."""
         return self.shell.get_parent()
 
+    def set_parent(self, ident: Any, parent: dict[str, Any], channel: str = "shell") -> None:
+        """Output of the calling context belongs to this request (a message dict) from now on. Who asked, and on which
+        channel, is in the request."""
+        self.shell.set_parent(parent)
+
     @property
     def execution_count(self) -> int:
         """The number of the next cell."""
         return self.shell.execution_count
 
-    def was_interrupted(self) -> bool:
-        """Whether an interrupt has cancelled the cell that the calling code belongs to."""
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:
-            return False
-        return self.interrupts.was_interrupted(task)
+    @property
+    def callers(self) -> dict[str, Caller]:
+        """The Callers of the kernel's own, by channel."""
+        return {"shell": self.main, "control": self.control}
+
+    @property
+    def caller(self) -> Caller:
+        """The Caller of the main thread."""
+        return self.main
+
+    @property
+    def main_shell(self) -> ZMQInteractiveShell:
+        """The shell that is no subshell."""
+        return self.shell
+
+    def create_subshell(self) -> ZMQInteractiveShell:
+        """Makes a subshell (JEP 91), and returns its shell.
+
+        Raises `RuntimeError` if subshells are switched off or the kernel is ending."""
+        return self.shell_of(self.core.create_subshell())
+
+    def delete_subshell(self, subshell_id: str) -> Pending[None]:
+        """Deletes a subshell as ``delete_subshell_request`` does: its cells are cancelled and answered. What this
+        returns is done when its thread has ended; it fails if there is no such subshell."""
+        pen: Pending[None] = Pending()
+        self.core.delete_subshell(subshell_id, pen)
+        return pen
+
+    @property
+    def subshells(self) -> dict[str, ZMQInteractiveShell]:
+        """The shells of the subshells (JEP 91), by id."""
+        return {subshell: self.shell_of(subshell) for subshell in self.core.subshells()}
 
     def send_response(self, _stream: Any, msg_type: str, content: dict[str, Any], **_kwargs: Any) -> None:
         """Publishes a message, as ipykernel's method of this name does."""
         self.core.publish(msg_type, encode(content))
 
-    # -- the end ----------------------------------------------------------------------------------------
+    # -- time and the end -------------------------------------------------------------------------------
+
+    def when_time_is_up(self, cell: Cell, caller: Caller, seconds: float) -> Pending[None]:
+        """Ends a cell in so many seconds, with a `TimeoutError`. Cancel what this returns when it has ended."""
+        return self.control.call_later(seconds, self._time_is_up, cell, caller)
+
+    def _time_is_up(self, cell: Cell, caller: Caller) -> None:
+        cell.timed_out = True
+        if caller is self.main:
+            self.interrupts.only.append(cell)
+            signal.pthread_kill(caller.id, signal.SIGINT)
+        elif caller is self.control:
+            cell.cancel()
+        else:
+            caller.interrupt(cell)
+            self.control.call_later(_STUBBORN, self._give_up, cell)
+
+    def _give_up(self, cell: Cell) -> None:
+        """Answers a cell whose time is up, and whose thread is in code that nothing can interrupt."""
+        if cell.ending:
+            return
+        cell.abandoned = True
+        reply: dict[str, Any] = {"execution_count": cell.number, "user_expressions": {}, "payload": []}
+        if cell.tags.suppress_error:
+            reply["status"] = "ok"
+        else:
+            text = f"{cells.time_is_up(cell)}. Its thread goes on: what it does cannot be interrupted"
+            content = {"ename": "TimeoutError", "evalue": text, "traceback": [f"TimeoutError: {text}"]}
+            self.core.publish("error", encode(content), parent=cell.parent)
+            reply.update(status="error", **content)
+        cell.request.reply(encode(reply))
+        cell.request.finish(cell.tags.suppress_error, False)
+
+    def _interrupt_threads(self) -> None:
+        for caller in Caller.all_callers():
+            if caller is not self.main and caller is not self.control:
+                caller.interrupt()
 
     def stop_soon(self) -> None:
         """Ends the kernel when the cell that runs has been answered."""
-        self.main.loop.call_soon_threadsafe(self._stop)
+        self.main.call_direct(self._stop)
 
     def _stop(self) -> None:
-        if self.cells.running is None:
-            self.main.stop()
+        for caller in self.main.children:
+            caller.interrupt()
+        running = [cell for cell in self.main.running.values() if cell.is_cell]
+        if self._queues[None].is_running:
+            self._queues[None].on_empty = self._leave
+            for cell in running:
+                cell.cancel()
         else:
-            self.cells.on_empty = self.main.stop
-            self.interrupts.cancel(self.cells.running)
+            self._leave()
+
+    def _leave(self) -> None:
+        self.main.grace = _GRACE
+        self.main.stop(force=True)
+        self.main.on_stop = lambda: None
+        self.main._wind_down_soon()
+
+
+class Interface:
+    """What the kernel is reached through."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+
+    @property
+    def backend(self) -> str:
+        """Whose event loop the main thread runs: ``asyncio`` or ``trio``."""
+        return self.kernel.main.backend
+
+    @property
+    def callers(self) -> dict[str, Caller]:
+        """The Callers of the kernel's own, by channel."""
+        return self.kernel.callers

@@ -24,9 +24,15 @@ def main(args: list[str]) -> int:
     core = _core.start(args, sys.version)
     with core:
         from .interrupt import Interrupts
+        from .loops import check_backend
 
         interrupts = Interrupts()
         interrupts.install()
+        try:
+            check_backend(core.shell_caller().backend)
+        except RuntimeError as error:
+            print(f"callboard: {error}", file=sys.stderr)
+            return 1
         try:
             from traitlets import TraitError
 

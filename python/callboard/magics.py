@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class
+from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magics.code import CodeMagics, MacroToEdit
 from IPython.display import Javascript, display
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
+
+from . import _core
+from .caller import Caller
+from .context import part_of_cell
+
+if TYPE_CHECKING:
+    from .pending import Pending
 
 
 @magics_class
@@ -106,3 +114,98 @@ class KernelMagics(Magics):
         script: Any = Javascript(f"IPython.notebook.set_autosave_interval({1000 * interval})")
         display(script, include=["application/javascript"])
         print(f"Autosaving every {interval} seconds" if interval else "Autosave disabled")
+
+    @line_magic
+    def callers(self, _line: str) -> None:
+        """Prints a table of the Callers: the threads with an event loop."""
+        everybody = Caller.all_callers()
+        callers: list[Caller] = []
+
+        def add(caller: Caller) -> None:
+            if caller not in callers:
+                callers.append(caller)
+                for child in everybody:
+                    if child.parent is caller:
+                        add(child)
+
+        for caller in everybody:
+            if caller.parent is None:
+                add(caller)
+        here = Caller.get_existing()
+        names = [("Name", "Thread"), *((c.name, c.thread.name if c.thread else "") for c in callers)]
+        wide, thread_wide = (max(len(name[column]) for name in names) + 2 for column in (0, 1))
+        print(f"{'Name':<{wide}}{'Running':^9}{'Protected':^11}{'Thread':<{thread_wide}}Caller")
+        print("\u2500" * (wide + 20 + thread_wide + 28))
+        for caller in callers:
+            running = "\u2713" if caller.started.done() and not caller.stopping.done() else "\u2717"
+            # The lock takes the place of two characters.
+            protected = " " * 4 + "\U0001f510" + " " * 5 if caller.protected else " " * 11
+            thread = caller.thread.name if caller.thread else ""
+            current = "  \u2190 current" if caller is here else ""
+            print(f"{caller.name:<{wide}}{running:^9}{protected}{thread:<{thread_wide}}{caller.id}{current}")
+
+    @line_magic
+    def subshell(self, _line: str) -> None:
+        """Prints which shell this is, and which subshells (JEP 91) there are."""
+        from .shell import get_ipython
+
+        shell = get_ipython()
+        print(f"Current shell: {shell.subshell_id or 'the main shell'}")
+        subshells = shell.kernel.core.subshells()
+        print(f"Subshells: {len(subshells)}", *subshells, sep="\n    ")
+
+    @no_var_expand
+    @line_cell_magic
+    async def thread(self, line: str, cell: str | None = None) -> None:
+        """Runs code in another thread, and waits for it.
+
+        Usage: ``%thread CODE`` in a worker; ``%%thread`` or ``%%thread name="My thread" backend=trio`` for a cell, in a
+        worker or in the Caller with this name.
+        """
+        if cell is None:
+            code, options = line, {}
+        else:
+            code, options = cell, _core.thread_options(line)
+        main = self.shell.kernel.main
+        if options.get("name"):
+            caller = main.get(**options)
+            await _end_of(caller.call_soon(self._run, code))
+        else:
+            worker = main._worker(options.get("backend"))
+            pen = worker.call_soon(self._run, code)
+            pen.add_done_callback(lambda _pen: worker.be_idle())
+            await _end_of(pen)
+
+    @no_var_expand
+    @line_cell_magic
+    async def asyncio(self, line: str, cell: str | None = None) -> None:
+        """Runs code on asyncio, in this thread. Usage: ``%asyncio CODE``, or ``%%asyncio`` for a cell."""
+        await _end_of(Caller().call_using_backend("asyncio", self._run, line if cell is None else cell))
+
+    @no_var_expand
+    @line_cell_magic
+    async def trio(self, line: str, cell: str | None = None) -> None:
+        """Runs code on trio, in this thread. Usage: ``%trio CODE``, or ``%%trio`` for a cell."""
+        await _end_of(Caller().call_using_backend("trio", self._run, line if cell is None else cell))
+
+    async def _run(self, code: str) -> None:
+        """Runs code as a part of the cell; the cell fails if it does."""
+        from .shell import get_ipython
+
+        shell = get_ipython()
+        part_of_cell.set(True)
+        result = await shell.run_cell_async(code, store_history=False, transformed_cell=shell.transform_cell(code))
+        result.raise_error()
+
+
+#: How long a cell that is interrupted waits for the code that it runs elsewhere, seconds.
+_GRACE = 2
+
+
+async def _end_of(pen: Pending) -> None:
+    """Waits for code that runs elsewhere. If the cell is cancelled, that code is, and the cell ends after it."""
+    try:
+        await pen
+    finally:
+        with contextlib.suppress(TimeoutError):
+            await pen.wait(timeout=_GRACE, result=False, shield=True, protect=True)

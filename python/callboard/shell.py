@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
+import atexit
+import builtins
+import contextlib
+import functools
 import json
 import os
+import shutil
 import sys
-from subprocess import CalledProcessError
+import threading
+import traceback
+import types
 from typing import TYPE_CHECKING, Any
 
 from IPython.core import page
 from IPython.core.autocall import ZMQExitAutocall
+from IPython.core.builtin_trap import BuiltinTrap
+from IPython.core.display_trap import DisplayTrap
 from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
+from IPython.core.magic import MagicsManager
+from IPython.core.payload import PayloadManager
 from IPython.core.usage import default_banner
-from IPython.utils.process import system  # type: ignore[attr-defined]
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default, observe
 
-from .context import Parent, current_parent
+from . import loops
+from .async_magics import AsyncMagics
+from .compiler import Compiler
+from .context import Parent, current_cell, current_parent, current_shell, part_of_cell
 from .display import ZMQDisplayPublisher, ZMQShellDisplayHook
+from .history import History, SubshellHistory
+from .interrupt import leave_out_handler
 from .jsonutil import encode
 from .magics import KernelMagics
 
@@ -26,27 +40,132 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from .cells import Cell
     from .kernel import Kernel
 
 
-class ZMQInteractiveShell(InteractiveShell):
+def get_ipython() -> ZMQInteractiveShell:
+    """The shell that the calling code belongs to: that of its cell, or the main one."""
+    cell = current_cell.get()
+    return cell.shell if cell is not None else current_shell.get() or ZMQInteractiveShell._main
+
+
+#: The messages that `set_parent` was given lately, for `get_parent`.
+_given_parents: dict[Parent, dict[str, Any]] = {}
+_KEPT_PARENTS = 100
+
+
+class _Payloads(PayloadManager):
+    """What goes to the frontend with the reply of a cell, kept by that cell."""
+
+    @property
+    def _payload(self) -> list[dict[str, Any]]:
+        cell = current_cell.get()
+        return cell.payloads if cell is not None else []
+
+    @_payload.setter
+    def _payload(self, payloads: list[dict[str, Any]]) -> None:
+        if (cell := current_cell.get()) is not None:
+            cell.payloads = payloads
+
+
+class _Builtins(BuiltinTrap):
+    """IPython's builtins, which are there all the time: cells that run at once would take them from each other."""
+
+    def __enter__(self) -> _Builtins:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> bool:
+        return False
+
+
+class _Display(DisplayTrap):
+    """``sys.displayhook``, which is there all the time."""
+
+    def __enter__(self) -> _Display:
+        return self
+
+    def __exit__(self, *_exc_info: object) -> bool:
+        return False
+
+
+def show_exception(etype: type, error: BaseException, traceback: TracebackType | None) -> None:
+    """``sys.excepthook``: in a cell what IPython's is, but the same for all cells, which run at the same time and would
+    put back each other's."""
+    if current_cell.get() is None:
+        sys.__excepthook__(etype, error, traceback)
+    else:
+        get_ipython().showtraceback((etype, error, traceback), tb_offset=0)  # type: ignore[arg-type]
+
+
+class _ReadThrough(dict):
+    """The builtins of an isolated subshell: the main shell's variables go before them, as they do there."""
+
+    def __init__(self, variables: dict[str, Any]) -> None:
+        # Some of CPython looks into the dict itself.
+        super().__init__(builtins.__dict__)
+        self._variables = variables
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._variables[name]
+        except KeyError:
+            return builtins.__dict__[name]
+
+
+def _is_given(magic: Any) -> bool:
+    """Whether a magic is IPython's or callboard's, or none, and not the user's."""
+    return magic is None or (getattr(magic, "__module__", None) or "").partition(".")[0] in ("IPython", __package__)
+
+
+def _load_magics_in_turn() -> None:
+    """Lets one thread after the other load the magics that IPython imports when they are first used: a second one would
+    find them half done."""
+    load = getattr(MagicsManager, "load_lazy", None)
+    if load is None:
+        return
+    turn = threading.RLock()
+
+    @functools.wraps(load)
+    def load_lazy(self: MagicsManager, *args: Any) -> None:
+        with turn:
+            load(self, *args)
+
+    MagicsManager.load_lazy = load_lazy  # type: ignore[method-assign]
+
+
+class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     """The shell that runs cells. Its name is what libraries look for to find out that they are in a
     notebook."""
 
     displayhook_class = Type(ZMQShellDisplayHook)
     display_pub_class = Type(ZMQDisplayPublisher)
+    compiler_class = Type(Compiler)
     kernel: Kernel = AnyTrait()  # type: ignore[assignment]
     exiter = Instance(ZMQExitAutocall)
     readline_use = CBool(False)
     autoindent = CBool(False)
     keepkernel_on_exit = None
 
-    #: What the last cell that failed has shown; for its reply.
-    last_error: dict[str, Any] | None = None
+    #: The shell that is no subshell.
+    _main: ZMQInteractiveShell
+    #: The id of the subshell (JEP 91) that it is the shell of.
+    subshell_id: str | None = None
+    #: Shares its variables with the main shell.
+    shares_variables = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, *args: Any, subshell_id: str | None = None, shares_variables: bool = False, **kwargs: Any
+    ) -> None:
+        self.subshell_id = subshell_id
+        self.shares_variables = shares_variables
+        self._next_number = 1
+        self._numbers = threading.Lock()
         self._foreground: Parent | None = None
+        self._closed = False
+        super().__init__(*args, **kwargs)
+        if subshell_id is not None:
+            self._share_with(self._main)
         # tqdm and others look for this section to find out that they are in a notebook.
         self.config.IPKernelApp  # noqa: B018 - making it is the point
 
@@ -83,13 +202,197 @@ class ZMQInteractiveShell(InteractiveShell):
     def init_virtualenv(self) -> None:
         """Does nothing: a kernel runs in the environment that it is installed in."""
 
+    # -- subshells --------------------------------------------------------------------------------------
+
+    def be_everywhere(self) -> None:
+        """Makes this the main shell: ``get_ipython()`` is it wherever no other shell's cell runs."""
+        ZMQInteractiveShell._main = self
+        _load_magics_in_turn()
+        for name in ("exit", "quit"):
+            setattr(builtins, name, self.exiter)
+        builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
+        InteractiveShell.initialized = classmethod(lambda _cls: True)  # type: ignore[method-assign, assignment]
+        InteractiveShell.instance = classmethod(lambda _cls, *_a, **_k: get_ipython())  # type: ignore[method-assign, assignment]
+        sys.displayhook = lambda value: get_ipython().displayhook(value)
+        sys.excepthook = show_exception
+
+    def make_subshell(self, subshell_id: str, isolated: bool) -> ZMQInteractiveShell:
+        """A shell with counter, ``Out``, history and state of its own. It shares the variables, formatters and
+        transformers of this one; an `isolated` one has variables of its own, and reads those it does not have here."""
+        module = self.user_module
+        if isolated:
+            module = types.ModuleType(self.user_module.__name__, self.user_module.__doc__)
+            module.__dict__["__builtins__"] = _ReadThrough(self.user_ns)
+        return ZMQInteractiveShell(
+            parent=self.parent,
+            kernel=self.kernel,
+            profile_dir=self.profile_dir,
+            user_module=module,
+            user_ns=module.__dict__ if isolated else self.user_ns,
+            subshell_id=subshell_id,
+            shares_variables=not isolated,
+        )
+
+    def _share_with(self, main: ZMQInteractiveShell) -> None:
+        """Takes over what users change in the main shell, so that it holds in its subshells as well."""
+        # What registered itself until now belongs to this shell alone, and goes with it.
+        self.events = main.events
+        self.compile = main.compile
+        self.hooks, self.strdispatchers = main.hooks, main.strdispatchers
+        self.Completer.custom_completers = main.Completer.custom_completers
+        self.input_transformer_manager = main.input_transformer_manager
+        self.input_transformers_post = main.input_transformers_post
+        self.ast_transformers = main.ast_transformers
+        self.extension_manager = main.extension_manager
+        self.InteractiveTB, self.SyntaxTB = main.InteractiveTB, main.SyntaxTB
+        if self.shares_variables:
+            self.user_ns_hidden = main.user_ns_hidden
+        else:
+            self.Completer.global_namespace = main.user_ns
+
+    def atexit_operations(self) -> None:
+        if self.subshell_id is None:
+            super().atexit_operations()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the shell of a subshell: what it has made for itself goes, what it shares stays."""
+        with self._numbers:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        atexit.unregister(self.atexit_operations)
+        self.history_manager.end_session()
+        self.history_manager.db.close()
+        self._end_scripts()
+        for file in self.tempfiles:
+            with contextlib.suppress(OSError):
+                os.unlink(file)
+        for folder in self.tempdirs:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+
+    def _end_scripts(self) -> None:
+        """Ends the thread that ``%%bash`` and the like have started, unless processes in the background need it."""
+        scripts = self.magics_manager.registry.get("ScriptMagics")
+        loop = getattr(scripts, "event_loop", None)
+        if scripts is None or scripts.bg_processes:
+            return
+        atexit.unregister(scripts.kill_bg_processes)
+        if hasattr(scripts, "stop_event_loop"):
+            scripts.stop_event_loop()
+        elif loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def init_sys_modules(self) -> None:
+        if self.subshell_id is None:
+            super().init_sys_modules()
+
+    def init_user_ns(self) -> None:
+        if not self.shares_variables:
+            super().init_user_ns()
+
+    def init_history(self) -> None:
+        if self.subshell_id is None:
+            self.history_manager = History(shell=self, parent=self)
+            self.configurables.append(self.history_manager)
+        else:
+            self.history_manager = SubshellHistory(shell=self, parent=self, hist_file=":memory:")
+
+    def init_display_formatter(self) -> None:
+        if self.subshell_id is None:
+            super().init_display_formatter()
+        else:
+            self.display_formatter = self._main.display_formatter
+
+    def init_builtins(self) -> None:
+        super().init_builtins()
+        self.builtin_trap = _Builtins(shell=self)
+
+    def init_displayhook(self) -> None:
+        user_ns = self._user_ns
+        if self.shares_variables:
+            # The hook begins with an empty _.
+            self._user_ns = {}
+        super().init_displayhook()
+        self._user_ns = user_ns
+        self.display_trap = _Display(hook=self.displayhook)
+
+    def init_payload(self) -> None:
+        self.payload_manager = _Payloads(parent=self)
+
+    def get_ipython(self) -> ZMQInteractiveShell:  # type: ignore[override]
+        """The shell that the calling code belongs to."""
+        return get_ipython()
+
+    def find_magic(self, magic_name: str, magic_kind: str = "line") -> Any:
+        """A magic; in a subshell also those that users have made in the main shell."""
+        return self._or_that_of_main(super().find_magic(magic_name, magic_kind), magic_name, magic_kind)
+
+    def find_line_magic(self, magic_name: str) -> Any:
+        """See `find_magic`."""
+        return self.find_magic(magic_name, "line")
+
+    def find_cell_magic(self, magic_name: str) -> Any:
+        """See `find_magic`."""
+        return self.find_magic(magic_name, "cell")
+
+    def _find_with_lazy_load(self, type_: str, magic_name: str) -> Any:
+        return self._or_that_of_main(super()._find_with_lazy_load(type_, magic_name), magic_name, type_)
+
+    def _or_that_of_main(self, found: Any, name: str, kind: str) -> Any:
+        if self.subshell_id is None or not (found is None or _is_given(found)):
+            return found
+        if found is not None and _is_given(self._main.magics_manager.magics[kind].get(name)):
+            return found
+        return self._main.find_magic(name, kind) or found
+
+    def _ofind(self, oname: str, namespaces: Any = None) -> Any:
+        """Finds an object by name; in an isolated subshell also among the variables of the main shell."""
+        found = super()._ofind(oname, namespaces)
+        if not found.found and namespaces is None and self.subshell_id is not None and not self.shares_variables:
+            return super()._ofind(oname, [("Interactive", self._main.user_ns)])
+        return found
+
+    # -- numbers ----------------------------------------------------------------------------------------
+
+    @property
+    def execution_count(self) -> int:  # type: ignore[override]
+        """The number of the next cell. Cells that run at the same time have one each."""
+        cell = current_cell.get()
+        if cell is not None and cell.shell is self and cell.execution_count:
+            return cell.execution_count
+        return self._next_number
+
+    @execution_count.setter
+    def execution_count(self, number: int) -> None:
+        cell = current_cell.get()
+        if cell is None or cell.shell is not self:
+            self._next_number = number
+            return
+        with self._numbers:
+            if number != cell.execution_count + 1:
+                # The user's wish.
+                self._next_number = number
+            elif cell.execution_count != cell.number:
+                # IPython counts what the cell runs in its turn. (It counts the cell itself too: that is done.)
+                self._next_number = max(self._next_number, number)
+            cell.execution_count = number
+
     # -- the request that code runs for -----------------------------------------------------------------
 
-    def begin_cell(self, parent: Parent) -> None:
-        """Output of the calling context belongs to `parent` from now on."""
-        current_parent.set(parent)
-        self._foreground = parent
-        self.last_error = None
+    def begin_cell(self, cell: Cell) -> None:
+        """Gives a cell its number."""
+        self._foreground = cell.parent
+        with self._numbers:
+            cell.number = cell.execution_count = self._next_number
+            if cell.request.store_history and cell.request.code.strip():
+                self._next_number += 1
+
+    async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> bool:
+        """Runs a code object; what interrupts threads looks for this function in their stacks."""
+        return await super().run_code(code_obj, result, async_=async_)
 
     @property
     def parent_request(self) -> Parent | None:
@@ -100,7 +403,13 @@ class ZMQInteractiveShell(InteractiveShell):
     def parent_header(self) -> dict[str, Any]:
         """The request that the calling code runs for, as a message dict."""
         parent = self.parent_request
-        return parent.message if parent is not None else {}
+        if parent is None:
+            return {}
+        return _given_parents.get(parent) or parent.message
+
+    @parent_header.setter
+    def parent_header(self, parent: dict[str, Any]) -> None:
+        self.set_parent(parent)
 
     def get_parent(self) -> dict[str, Any]:
         """The request that the calling code runs for, as a message dict."""
@@ -119,12 +428,21 @@ class ZMQInteractiveShell(InteractiveShell):
         """Undoes the `set_thread_parent` that returned the token."""
         current_parent.reset(token)
 
-    def _as_parent(self, parent: dict[str, Any]) -> Parent:
-        header = parent.get("header", parent)
+    def _as_parent(self, message: dict[str, Any]) -> Parent:
+        like = self.parent_request
+        for known in (like, self._foreground):
+            if known is not None and known.message is message:
+                return known
+        header = message.get("header", message)
         header = json.loads(json.dumps(header, default=str))
         for name in ("msg_id", "msg_type"):
             header.setdefault(name, "")
-        return Parent(encode(header), encode(parent.get("metadata", {})), self.parent_request)
+        parent = Parent(encode(header), encode(message.get("metadata", {})), like)
+        if "header" in message:
+            _given_parents[parent] = message
+            while len(_given_parents) > _KEPT_PARENTS:
+                _given_parents.pop(next(iter(_given_parents)), None)
+        return parent
 
     # -- output -----------------------------------------------------------------------------------------
 
@@ -134,14 +452,35 @@ class ZMQInteractiveShell(InteractiveShell):
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        """Shows a traceback; a cell that an interrupt has cancelled shows ``KeyboardInterrupt``."""
-        if exc_tuple is None and isinstance(sys.exc_info()[1], asyncio.CancelledError):
-            cancelled = sys.exc_info()[1]
-            assert cancelled is not None
-            if self.kernel.was_interrupted():
-                interrupt = KeyboardInterrupt().with_traceback(cancelled.__traceback__)
-                exc_tuple = (KeyboardInterrupt, interrupt, cancelled.__traceback__)  # type: ignore[assignment]
-        cell = self.kernel.interrupts.current_cell()
+        """Shows a traceback; a cell that an interrupt has cancelled shows ``KeyboardInterrupt``, and one whose time was
+        up ``TimeoutError``."""
+        error = sys.exc_info()[1] if exc_tuple is None else exc_tuple[1]
+        if isinstance(error, KeyboardInterrupt) and error.__traceback__ is not None:
+            leave_out_handler(error.__traceback__)
+        from . import cells
+
+        cell = current_cell.get()
+        # Only what ends the cell: other tasks and threads of it show what they like.
+        if cell is not None and loops.current_task() is not cell.task.raw and not part_of_cell.get():
+            cell = None
+        if cell is not None and error is not None and cell.shown[0] is error:
+            cell.error = cell.shown[1]
+            return
+        stopped = error is not None and loops.is_stopped(error)
+        if cell is not None and stopped and (cell.timed_out or cell.interrupted):
+            cell.ending = True
+            replacement: BaseException = KeyboardInterrupt()
+            if cell.timed_out:
+                replacement = cells.time_is_up(cell)
+            if cell.timed_out or not isinstance(error, KeyboardInterrupt):
+                replacement = replacement.with_traceback(error.__traceback__)
+                exc_tuple = (type(replacement), replacement, error.__traceback__)  # type: ignore[assignment]
+        if _contains_group(error):
+            # IPython would print it, and the frontend would be told of no error.
+            etype, value, tb = self._get_exc_info(exc_tuple)
+            lines = traceback.format_exception(etype, value, tb and (tb.tb_next or tb))
+            self._showtraceback(etype, value, [line.rstrip("\n") for line in lines])
+            return
         if cell is None or not cell.interrupted:
             super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
             return
@@ -152,11 +491,39 @@ class ZMQInteractiveShell(InteractiveShell):
         finally:
             cell.in_user_code = before
 
+    def show_usage_error(self, exc: BaseException) -> None:
+        """Shows how a magic is used, without a traceback."""
+        super().show_usage_error(exc)
+        if (cell := current_cell.get()) is not None:
+            cell.error = {"ename": type(exc).__name__, "evalue": text_of(exc), "traceback": []}
+
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         content = {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb}
-        self.last_error = content
         self._last_traceback = stb
+        cell = current_cell.get()
+        is_part = part_of_cell.get()
+        # Other tasks and threads of it show what they like.
+        if cell is not None and (is_part or loops.current_task() is cell.task.raw):
+            if is_part:
+                cell.shown = evalue, content
+            else:
+                cell.error = content
+            if cell.abandoned:
+                return
+            if cell.tags.suppress_error:
+                print("\N{WARNING SIGN}")
+                return
         self.kernel.core.publish("error", encode(content))
+
+    def _tee(self, channel: str) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+        """What ``run_cell`` keeps of what is printed: nothing, as when a frontend runs a cell. It could only be had by
+        replacing methods of the streams, which cells that run at the same time share."""
+        return contextlib.nullcontext()
+
+    @property
+    def excepthook(self) -> Any:  # type: ignore[override]
+        """What ``sys.excepthook`` is while a cell runs."""
+        return show_exception
 
     def _format_exception_for_storage(self, exception: BaseException, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What the history keeps of an exception, also of one that cannot be turned into text."""
@@ -189,23 +556,14 @@ class ZMQInteractiveShell(InteractiveShell):
             msg = f"callboard has no event loop for {gui!r} yet: use %matplotlib inline or %matplotlib widget"
             raise UsageError(msg)
 
-    def system_piped(self, cmd: str) -> None:
-        """Runs a shell command, its output in the cell. Leaves the exit code in ``_exit_code``."""
-        if cmd.rstrip().endswith("&"):
-            msg = "a background process has no place to print to: use %%bash --bg, or subprocess.Popen"
-            raise OSError(msg)
-        try:
-            code = system(self.var_expand(cmd, depth=1))
-        except UnboundLocalError as error:
-            # IPython's own, when an interrupt comes while the process is being started.
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
-            raise
-        self.user_ns["_exit_code"] = code
-        if getattr(self, "system_raise_on_error", False) and code != 0:
-            raise CalledProcessError(code, cmd)
 
-    system = system_piped
+def _contains_group(error: BaseException | None) -> bool:
+    """Whether an exception is a group, or was raised while one was handled."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            return True
+        error = error.__context__
+    return False
 
 
 def text_of(error: BaseException | None) -> str:

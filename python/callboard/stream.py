@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from ._core import after_fork_in_child
+from .context import HasParent
 
 if TYPE_CHECKING:
     from ._core import Stream
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 os.register_at_fork(after_in_child=after_fork_in_child)
 
 
-class OutStream(io.TextIOBase):
+class OutStream(HasParent, io.TextIOBase):
     """A text file whose text appears in the cell that writes it.
 
     ``fileno()`` is a real descriptor: what a child process writes to it appears in the cell as well.

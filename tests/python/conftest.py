@@ -80,8 +80,14 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def _shared(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel")))
+def options() -> tuple[str, ...]:
+    """The command line of the kernels; modules have their own."""
+    return ()
+
+
+@pytest.fixture(scope="module")
+def _shared(way: str, options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel"), *options))
     yield shared
     shared.drop()
 
@@ -104,14 +110,14 @@ def client(kernel: Kernel) -> Iterator[Client]:
 
 
 @pytest.fixture
-def start_kernel(way: str, tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
+def start_kernel(way: str, options: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
     """Starts kernels that the test has for itself: ``start_kernel(*options, **environment)``."""
     started: list[Kernel] = []
 
-    def start(*options: str, **env: str) -> Kernel:
+    def start(*more: str, **env: str) -> Kernel:
         folder = tmp_path / f"kernel{len(started)}"
         folder.mkdir()
-        started.append(Kernel(way, folder, *options, **env))
+        started.append(Kernel(way, folder, *options, *more, **env))
         return started[-1]
 
     yield start

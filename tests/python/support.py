@@ -147,8 +147,9 @@ class Run:
     @property
     def error(self) -> dict[str, Any]:
         """The only error that the cell has shown."""
-        (error,) = self.contents("error")
-        return error
+        errors = self.contents("error")
+        assert len(errors) == 1, f"{self.reply} and {[(m['msg_type'], m['content']) for m in self.messages]}"
+        return errors[0]
 
 
 class Client:
@@ -187,10 +188,12 @@ class Client:
         *,
         channel: str = "shell",
         metadata: dict[str, Any] | None = None,
+        header: dict[str, Any] | None = None,
         buffers: list[Any] | None = None,
     ) -> str:
-        """Sends a request and returns its id."""
+        """Sends a request and returns its id. `header` is what its header holds beside the usual."""
         message = self.kc.session.msg(msg_type, content or {}, metadata=metadata)
+        message["header"].update(header or {})
         self.kc.session.send(self._channel(channel).socket, message, buffers=buffers)
         return message["header"]["msg_id"]
 
@@ -209,9 +212,11 @@ class Client:
             self._replies[channel].append(self._channel(channel).get_msg())
         return self._find(msg_id, channel) is not None
 
-    def ask(self, msg_type: str, content: dict[str, Any] | None = None, *, channel: str = "shell") -> dict[str, Any]:
+    def ask(
+        self, msg_type: str, content: dict[str, Any] | None = None, *, channel: str = "shell", **parts: Any
+    ) -> dict[str, Any]:
         """The content of the reply to a request."""
-        return self.reply(self.send(msg_type, content, channel=channel), channel)["content"]
+        return self.reply(self.send(msg_type, content, channel=channel, **parts), channel)["content"]
 
     def replies(self, channel: str = "shell") -> list[Message]:
         """The replies received so far, in the order of their arrival."""
@@ -222,7 +227,15 @@ class Client:
 
     # -- cells ------------------------------------------------------------------------------------------
 
-    def execute(self, code: str, **options: Any) -> str:
+    def execute(
+        self,
+        code: str,
+        *,
+        channel: str = "shell",
+        metadata: dict[str, Any] | None = None,
+        header: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> str:
         """Sends a cell and returns the request's id."""
         content = {
             "code": code,
@@ -232,19 +245,20 @@ class Client:
             "allow_stdin": True,
             "stop_on_error": True,
         }
-        return self.send("execute_request", {**content, **options})
+        parts: dict[str, Any] = {"channel": channel, "metadata": metadata, "header": header}
+        return self.send("execute_request", {**content, **options}, **parts)
 
-    def finish(self, msg_id: str, timeout: float = TIMEOUT) -> Run:
+    def finish(self, msg_id: str, timeout: float = TIMEOUT, *, channel: str = "shell") -> Run:
         """Waits until a cell has been answered and is idle."""
-        reply = self.reply(msg_id, timeout=timeout)
+        reply = self.reply(msg_id, channel, timeout)
         self.wait_idle(msg_id, timeout=timeout)
         messages = self.published(msg_id)
         end = next(i for i, m in enumerate(messages) if m["content"].get("execution_state") == "idle")
         return Run(msg_id, reply["content"], messages[: end + 1])
 
-    def run(self, code: str, timeout: float = TIMEOUT, **options: Any) -> Run:
+    def run(self, code: str, timeout: float = TIMEOUT, *, channel: str = "shell", **options: Any) -> Run:
         """Runs a cell to its end."""
-        return self.finish(self.execute(code, **options), timeout)
+        return self.finish(self.execute(code, channel=channel, **options), timeout, channel=channel)
 
     def start(self, code: str, **options: Any) -> str:
         """Sends a cell that prints a line ``started``, and waits for that. Returns the request's id."""

@@ -26,7 +26,7 @@ CELLS = {
     # Closed, because CPython drops an exception that is raised while it warns of a socket nobody closed.
     "socket": "import socket\na, b = socket.socketpair()\nwith a, b: a.recv(1)",
     "subprocess": "import subprocess\nsubprocess.run(['sleep', '100'])",
-    "async subprocess": "p = await asyncio.create_subprocess_exec('sleep', '100')\nawait p.wait()",
+    "async subprocess": "p = await asyncio.create_subprocess_exec('sleep', '100')\nawait p.wait()\nawait asyncio.sleep(100)",
     "busy task": "async def work():\n    while True: await asyncio.sleep(0)\nawait work()",
 }
 
@@ -202,3 +202,28 @@ def test_an_awaited_thread_does_not_hold_up_the_interrupt(kernel: Kernel, client
     interrupt(client, kernel, how)
     assert client.finish(msg_id, timeout=20).reply["ename"] == "KeyboardInterrupt"
     client.run("release.set()")
+
+
+def test_a_signal_is_noticed_also_when_code_has_set_its_handler_and_set_it_back(client: Client) -> None:
+    assert (
+        client.run(
+            "import asyncio, signal, threading, time\nhandler = signal.getsignal(signal.SIGINT)\n"
+            "signal.signal(signal.SIGINT, signal.SIG_DFL)\n_ = signal.signal(signal.SIGINT, handler)"
+        ).status
+        == "ok"
+    )
+    # Another thread gets it: nothing cuts the sleep of the main thread short, and Python's own handler does not.
+    code = (
+        "def send():\n    time.sleep(0.1)\n    signal.pthread_kill(threading.get_ident(), signal.SIGINT)\n"
+        "threading.Thread(target=send).start()\ntime.sleep(100)"
+    )
+    assert client.run(code).reply["ename"] == "KeyboardInterrupt"
+    # An event loop inside of a cell does the same.
+    assert (
+        client.run(
+            "async def main():\n    loop = asyncio.get_running_loop()\n"
+            "    loop.add_signal_handler(signal.SIGINT, print)\n    loop.remove_signal_handler(signal.SIGINT)\n"
+            "asyncio.run(main())\n" + code
+        ).reply["ename"]
+        == "KeyboardInterrupt"
+    )

@@ -115,7 +115,7 @@ class Kernel:
             self._queues[subshell] = CellQueue(self, caller, lambda: self.shell_of(subshell))
             caller.handle = partial(self._handle_shell, caller, subshell)
             # Made before the first cell asks for it.
-            caller.call_direct(self.shell_of, subshell)
+            caller.call_direct(self._make_shell, subshell)
             caller.stopped.add_done_callback(lambda _pen: self._drop_shell(subshell))
 
     def shell_of(self, subshell_id: str | None) -> ZMQInteractiveShell:
@@ -127,6 +127,10 @@ class Kernel:
             if shell is None:
                 shell = self._shells[subshell_id] = self.shell.make_subshell(subshell_id, self.core.isolated_subshells)
             return shell
+
+    def _make_shell(self, subshell_id: str) -> None:
+        """Makes the shell of a subshell, and what IPython makes when something is displayed for the first time."""
+        self.shell_of(subshell_id).display_formatter.format(object())
 
     def _drop_shell(self, subshell_id: str) -> None:
         self._queues.pop(subshell_id, None)

@@ -841,7 +841,12 @@ class Caller:
         to `MAX_IDLE_POOL_INSTANCES`, for `IDLE_WORKER_SHUTDOWN_DURATION` seconds.
 
         Raises `RuntimeError` if this Caller is stopping."""
-        worker = self._worker(None)
+        return self._call_in_worker(None, func, args, kwargs)
+
+    def _call_in_worker(
+        self, backend: str | None, func: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
+    ) -> Pending[Any]:
+        worker = self._worker(backend)
         pen = worker.schedule_call(func, args, kwargs)
         pen.add_done_callback(worker.be_idle)
         return pen

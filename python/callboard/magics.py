@@ -168,13 +168,10 @@ class KernelMagics(Magics):
             code, options = cell, _core.thread_options(line)
         main = self.shell.kernel.main
         if options.get("name"):
-            caller = main.get(**options)
-            await _end_of(caller.call_soon(self._run, code))
+            pen = main.get(**options).call_soon(self._run, code)
         else:
-            worker = main._worker(options.get("backend"))
-            pen = worker.call_soon(self._run, code)
-            pen.add_done_callback(lambda _pen: worker.be_idle())
-            await _end_of(pen)
+            pen = main._call_in_worker(options.get("backend"), self._run, (code,), {})
+        await _end_of(pen)
 
     @no_var_expand
     @line_cell_magic

@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .scopes import shield_of_anyio
 from .wakeups import current_library
 
 if TYPE_CHECKING:
@@ -85,19 +86,13 @@ async def _wait_in_asyncio(job: Job) -> None:
         stopped = error
         job.stop()
     if stopped is not None:
-        with _shield_of_anyio():
+        with shield_of_anyio():
             while not done.done():
                 try:
                     await asyncio.wait([done])
                 except asyncio.CancelledError:
                     job.stop()
         raise stopped.with_traceback(None)
-
-
-def _shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
-    """Keeps scopes of anyio, if that is in use, from cancelling the task again and again."""
-    anyio = sys.modules.get("anyio")
-    return contextlib.nullcontext() if anyio is None else anyio.CancelScope(shield=True)
 
 
 async def _wait_in_trio(job: Job) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["CancelScope", "cancelled_class", "current_task", "new_scope", "not_yet", "shielded"]
+__all__ = ["CancelScope", "cancelled_class", "current_task", "new_scope", "not_yet", "shield_of_anyio", "shielded"]
 
 
 def cancelled_class() -> type[BaseException]:
@@ -129,7 +129,7 @@ class _AsyncioScope(CancelScope):
     def __enter__(self) -> Self:
         super().__enter__()
         self._before = self._task.cancelling()
-        self._around = _shield_of_anyio() if self._shield else contextlib.nullcontext()
+        self._around = shield_of_anyio() if self._shield else contextlib.nullcontext()
         self._around.__enter__()
         self._timer = None
         if self._timeout is not None:
@@ -164,7 +164,7 @@ def not_yet(error: asyncio.CancelledError) -> bool:
     return isinstance(scope, _AsyncioScope) and scope._not_yet()
 
 
-def _shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
+def shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
     """On asyncio: keeps the scopes of anyio around it from cancelling the task again and again."""
     anyio = sys.modules.get("anyio")
     return contextlib.nullcontext() if anyio is None else anyio.CancelScope(shield=True)
@@ -173,7 +173,7 @@ def _shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
 async def shielded(future: asyncio.Future[Any]) -> None:
     """On asyncio: waits for a future, whoever cancels the task meanwhile. That takes effect afterwards."""
     cancelled = None
-    with _shield_of_anyio():
+    with shield_of_anyio():
         while not future.done():
             try:
                 await asyncio.wait((future,))

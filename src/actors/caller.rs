@@ -297,7 +297,7 @@ impl Caller {
         let (expired, next) = self.pool.expired(Instant::now());
         for worker in expired {
             worker.addr.do_send(Stop);
-            self.children.retain(|child| child.spec.id != worker.spec.id);
+            self.forget(worker.spec.id);
         }
         self.sweep = next.map(|next| ctx.run_later(next, Self::sweep));
     }

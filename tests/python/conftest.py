@@ -137,3 +137,9 @@ def fresh_client(fresh_kernel: Kernel) -> Iterator[Client]:
     """A frontend of the fresh kernel."""
     with fresh_kernel.connect() as client:
         yield client
+
+
+@pytest.fixture(params=["message", "signal"])
+def how(request: pytest.FixtureRequest) -> str:
+    """How a test interrupts: see `support.interrupt`."""
+    return request.param

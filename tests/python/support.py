@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -388,3 +389,11 @@ class Kernel:
         if self.manager.has_kernel:
             self.manager.shutdown_kernel(now=True)
         self._terminal.close()
+
+
+def interrupt(client: Client, kernel: Kernel, how: str) -> None:
+    """Interrupts as frontends do: with a signal to the process group, or with a message."""
+    if how == "signal":
+        os.killpg(kernel.process.pid, signal.SIGINT)
+    else:
+        assert client.ask("interrupt_request", channel="control") == {"status": "ok"}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from support import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,19 +110,6 @@ def wait_for_end(pid: int) -> None:
 def plain(run: Run) -> str:
     """The traceback of a cell, without colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(run.error["traceback"]))
-
-
-def interrupt(client: Client, kernel: Kernel, how: str) -> None:
-    """Interrupts as frontends do: with a signal to the process group, or with a message."""
-    if how == "signal":
-        os.killpg(kernel.process.pid, signal.SIGINT)
-    else:
-        assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
-
-
-@pytest.fixture(params=["message", "signal"])
-def how(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 # -- magics that return something to await --------------------------------------------------------------

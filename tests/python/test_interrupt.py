@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
+from support import interrupt
 
 if TYPE_CHECKING:
     from support import Client, Kernel
@@ -29,19 +29,6 @@ CELLS = {
     "async subprocess": "p = await asyncio.create_subprocess_exec('sleep', '100')\nawait p.wait()\nawait asyncio.sleep(100)",
     "busy task": "async def work():\n    while True: await asyncio.sleep(0)\nawait work()",
 }
-
-
-def interrupt(client: Client, kernel: Kernel, how: str) -> None:
-    """Interrupts as frontends do: with a signal to the process group, or with a message."""
-    if how == "signal":
-        os.killpg(kernel.process.pid, signal.SIGINT)
-    else:
-        assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
-
-
-@pytest.fixture(params=["message", "signal"])
-def how(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.mark.parametrize("code", CELLS.values(), ids=CELLS.keys())

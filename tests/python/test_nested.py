@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from test_interrupt import interrupt
+from support import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,11 +327,6 @@ def test_a_script_runs_in_a_cell_as_it_does_alone(client: Client, tmp_path: Path
 
 
 # -- interrupts -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["message", "signal"])
-def how(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 def assert_interrupted(client: Client, kernel: Kernel, how: str, code: str) -> None:

@@ -355,11 +355,11 @@ def test_a_large_output_is_complete(client: Client) -> None:
 
 def test_text_is_decoded_also_in_pieces(client: Client, tmp_path: Path) -> None:
     file = tmp_path / "made"
-    msg_id = client.execute(f"!printf 'a\\xc3'; {waiting_for(file)} > /dev/null; printf '\\xa9\\n'")
+    msg_id = client.execute(f"!printf 'a\\303'; {waiting_for(file)} > /dev/null; printf '\\251\\n'")
     client.wait_text("a", msg_id)
     file.touch()
     assert "é" in client.finish(msg_id).stdout
-    assert client.run("!printf '\\xff\\n'").stdout == "\ufffd\r\n"
+    assert client.run("!printf '\\377\\n'").stdout == "\ufffd\r\n"
 
 
 # -- what commands find, and what they leave ------------------------------------------------------------

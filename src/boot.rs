@@ -93,6 +93,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
             comms_in_subshells: settings.subshells.comms_in_subshells,
         },
         shutdown_deadline: settings.shutdown_deadline,
+        subscriber_patience: settings.subscriber_patience,
         parent: os::parent::from_environment(),
         process: Box::new(process),
         backend: settings.backend,

@@ -51,6 +51,8 @@ pub struct Options {
     pub facts: Facts,
     /// How long Python has to end after a shutdown was asked for.
     pub shutdown_deadline: Duration,
+    /// How long a client may not read from iopub before output of cells is dropped.
+    pub subscriber_patience: Duration,
     /// The process whose end ends the kernel.
     pub parent: Option<libc::pid_t>,
     /// What interrupt and the deadline act on.
@@ -133,7 +135,7 @@ pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kerne
         }
     })?;
     let (actors, control_thread) = started.recv().map_err(|_| StartError::Ended)??;
-    publisher.status(&Parent::none(), ExecutionState::Starting);
+    publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
     let threads = Mutex::new(Some(Threads { io, control: control_thread }));
     let (shell_caller, control_caller) = (actors.shell.clone(), actors.control.clone());
     let (shell, control) = (shell_caller.inbox.clone(), control_caller.inbox.clone());
@@ -152,7 +154,8 @@ impl Assembly {
         options: Options,
     ) -> Result<(Addresses, Arbiter), StartError> {
         let Self { publisher } = self;
-        let Options { facts, shutdown_deadline, parent, process, key, backend } = options;
+        let Options { facts, shutdown_deadline, subscriber_patience, parent, process, key, backend } =
+            options;
         let facts = Arc::new(facts);
         // Signs nothing: it verifies what comes in.
         let verifier = Arc::new(Session::new(&key));
@@ -162,7 +165,7 @@ impl Assembly {
         second.spawn_fn(os::panic::mark_thread);
         let on_control = second.handle();
 
-        let iopub = IoPub::new(sockets.iopub.open()?, publisher.clone()).start();
+        let iopub = IoPub::new(sockets.iopub.open()?, publisher.clone(), subscriber_patience).start();
         let comms = Comms::new(publisher.clone()).start();
 
         let stdin_context = Context::new();

@@ -59,6 +59,11 @@ pub struct Settings {
     #[arg(long, default_value = "3", value_parser = seconds, value_name = "SECONDS")]
     pub shutdown_deadline: Duration,
 
+    /// Seconds for which a client may not read while output waits for it; after that, output of cells is dropped and
+    /// the gap announced.
+    #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
+    pub subscriber_patience: Duration,
+
     /// Leave file descriptors 1 and 2 alone: output of C code and child processes goes to the terminal.
     #[arg(long)]
     pub no_fd_capture: bool,

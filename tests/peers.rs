@@ -6,13 +6,21 @@ mod support;
 use std::sync::Arc;
 use std::thread;
 
+use actix::prelude::Actor;
+use actix_rt::Runtime;
+use callboard::actors::iopub::IoPub;
+
 use callboard::actors::stdin::Withdraw;
 use callboard::job::{Channel, Parent};
 use callboard::os::bell::Bell;
+use callboard::publisher::{Publisher, Urgency};
+use callboard::transport::fake;
+use callboard::wire::Session;
 use callboard::wire::content::{
-    ExecuteReply, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status, StreamName,
+    ExecuteReply, ExecutionState, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status,
+    StreamName,
 };
-use support::{ALICE, TestKernel, cell, read};
+use support::{ALICE, PATIENCE, TestKernel, cell, read};
 
 #[test]
 fn a_client_that_has_gone_costs_the_others_nothing() {
@@ -138,14 +146,14 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
     for _ in 0..CHUNKS {
         kernel.kernel.publisher.text(&sent.parent(), StreamName::Stdout, &text);
     }
-    assert!(kernel.kernel.publisher.is_congested());
+    assert!(kernel.kernel.publisher.is_congested(Urgency::Output));
     let bell = Arc::new(Bell::new().unwrap());
-    kernel.kernel.publisher.when_room(bell.clone());
+    kernel.kernel.publisher.when_room(Urgency::Output, bell.clone());
     let waiting = thread::spawn(move || bell.wait(None).unwrap());
     kernel.iopub.peer.resume();
     kernel.iopub.text(&sent, StreamName::Stdout, &"x".repeat(CHUNK * CHUNKS));
     waiting.join().unwrap();
-    assert!(!kernel.kernel.publisher.is_congested());
+    assert!(!kernel.kernel.publisher.is_congested(Urgency::Output));
     drop(gate);
     kernel.iopub.idle(&sent);
     kernel.shell.reply::<ExecuteReply>(&sent);
@@ -154,8 +162,27 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
 #[test]
 fn what_belongs_to_no_request_has_an_empty_parent() {
     let mut kernel = TestKernel::without_python();
-    kernel.kernel.publisher.status(&Parent::none(), callboard::wire::content::ExecutionState::Busy);
+    kernel.kernel.publisher.status(&Arc::new(Parent::none()), ExecutionState::Busy);
     let message = kernel.iopub.message("the status");
     assert_eq!(&*message.parent, b"{}");
     read::<Status>(&message);
+}
+
+#[test]
+fn what_is_published_before_anybody_has_subscribed_waits_for_the_first_subscriber() {
+    let (iopub, mut peer) = fake::pair();
+    let publisher = Publisher::new(Arc::new(Session::new(b"")));
+    let runtime = Runtime::new().unwrap();
+    publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
+    runtime.block_on(async {
+        IoPub::new(iopub, publisher.clone(), PATIENCE).start();
+        publisher.status(&Arc::new(Parent::none()), ExecutionState::Busy);
+        assert!(peer.send(vec![vec![1]].into()));
+        for awaited in ["iopub_welcome", "status", "status"] {
+            let frames = peer.recv().await.unwrap();
+            let topic = frames.iter().next().unwrap().to_vec();
+            let topic = String::from_utf8(topic).unwrap();
+            assert_eq!(topic.is_empty(), awaited == "iopub_welcome", "{topic}");
+        }
+    });
 }

@@ -311,7 +311,7 @@ fn closing_closes_all_sockets_and_may_be_done_twice() {
 fn closing_does_not_wait_for_a_subscriber_that_does_not_read() {
     let mut kernel = TestKernel::without_python();
     kernel.iopub.peer.stall();
-    kernel.kernel.publisher.status(&Parent::none(), ExecutionState::Idle);
+    kernel.kernel.publisher.status(&std::sync::Arc::new(Parent::none()), ExecutionState::Idle);
     kernel.kernel.close(Duration::from_millis(50));
     assert_eq!(kernel.iopub.rest(), Vec::<String>::new());
 }

@@ -13,7 +13,7 @@ use super::pump::{Pump, Pumped, receive};
 use crate::job::Parent;
 use crate::publisher::{Entry, Next, Publisher, Text};
 use crate::transport::{Link, Transport};
-use crate::wire::content::{Content, IopubWelcome, Stream};
+use crate::wire::content::IopubWelcome;
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
 
 /// A request that has just had text waits this long for its next, so that a flood comes in few messages.
@@ -27,6 +27,10 @@ const LINE: Duration = Duration::from_millis(1);
 /// turn on a busy machine.
 const UNFINISHED: Duration = Duration::from_millis(4);
 
+/// Nothing is sent before somebody has subscribed, or this time has passed since the start. A client that restarts the
+/// kernel and sends its cells at once may be back on the shell channel before it is back on this one.
+const FIRST_SUBSCRIBER: Duration = Duration::from_secs(5);
+
 /// The XPUB socket. Empties the [`Publisher`]'s queue in order, greets every new subscriber (JEP 65), and
 /// keeps what it cannot send yet: a slow subscriber slows those who publish, it costs no message.
 pub struct IoPub<T> {
@@ -34,6 +38,11 @@ pub struct IoPub<T> {
     publisher: Publisher,
     last_text: Option<(Arc<Parent>, Instant)>,
     timer: Pin<Box<Sleep>>,
+    /// Until when the first subscriber is awaited.
+    awaited: Option<Instant>,
+    /// How long the socket may refuse a message before output is dropped.
+    patience: Duration,
+    refused_since: Option<Instant>,
     draining: Vec<Recipient<Drained>>,
 }
 
@@ -48,65 +57,94 @@ pub struct Drain(pub Recipient<Drained>);
 pub struct Drained;
 
 impl<T: Transport> IoPub<T> {
-    /// An actor for an open socket, which empties the queue of `publisher`.
-    pub fn new(transport: T, publisher: Publisher) -> Self {
+    /// An actor for an open socket, which empties the queue of `publisher`. When a subscriber has not read for
+    /// `patience`, nobody who prints waits for it any more.
+    pub fn new(transport: T, publisher: Publisher, patience: Duration) -> Self {
         Self {
             link: Link::new(transport),
             publisher,
             last_text: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            awaited: Some(Instant::now() + FIRST_SUBSCRIBER),
+            patience,
+            refused_since: None,
             draining: Vec::new(),
         }
     }
 
     /// Moves entries from the queue to the socket until one of them has no more.
     fn send(&mut self, task: &mut TaskContext<'_>) {
-        while self.link.flush() {
+        while !self.awaits_somebody(task) && self.has_room(task) {
             let Self { publisher, last_text, .. } = self;
             let mut due = None;
             let next = publisher.take(task.waker(), |text| {
                 due = hold_until(last_text.as_ref(), text);
                 due.is_some()
             });
-            match next {
-                Next::Entry(Entry::Message(frames)) => self.link.push(frames),
-                Next::Entry(Entry::Text(text)) => {
-                    let frames = self.encode(text);
-                    self.link.push(frames);
+            let due = match next {
+                Next::Entry(entry) => {
+                    self.push(entry);
+                    continue;
                 }
-                Next::Held => {
-                    if let Some(due) = due {
-                        self.timer.as_mut().reset(due);
-                        if self.timer.as_mut().poll(task).is_ready() {
-                            continue;
-                        }
-                    }
-                    return;
-                }
+                Next::Held => due,
+                Next::Waits(until) => Some(Instant::from_std(until)),
                 Next::Empty | Next::Closed => {
                     for asker in self.draining.drain(..) {
                         asker.do_send(Drained);
                     }
                     return;
                 }
+            };
+            if due.is_none_or(|due| !self.is_past(due, task)) {
+                return;
             }
         }
     }
 
-    fn encode(&mut self, text: Text) -> Frames {
-        let Text { parent, name, text, .. } = text;
-        let session = self.publisher.session();
-        let topic = format!("kernel.{}.stream.{}", session.id(), name.as_str()).into_bytes();
-        let frames = session.encode(Outgoing {
-            idents: &[topic],
-            kind: &Stream::TYPE,
-            parent: &parent.raw_header,
-            metadata: EMPTY_OBJECT.to_vec(),
-            content: serde_json::to_vec(&Stream { name, text }).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
-            buffers: Vec::new(),
-        });
-        self.last_text = Some((parent, Instant::now()));
-        frames
+    fn push(&mut self, entry: Entry) {
+        match entry {
+            Entry::Message(frames) => self.link.push(frames),
+            Entry::Text(Text { parent, name, text, .. }) => {
+                self.link.push(self.publisher.encode_text(&parent, name, text));
+                self.last_text = Some((parent, Instant::now()));
+            }
+        }
+    }
+
+    fn awaits_somebody(&mut self, task: &mut TaskContext<'_>) -> bool {
+        if let Some(until) = self.awaited
+            && (!self.draining.is_empty() || self.is_past(until, task))
+        {
+            self.awaited = None;
+        }
+        self.awaited.is_some()
+    }
+
+    /// Sends what was not sent yet. False if the socket has no room for it: a subscriber does not read.
+    fn has_room(&mut self, task: &mut TaskContext<'_>) -> bool {
+        if self.link.flush() {
+            if self.refused_since.take().is_some() {
+                self.publisher.set_stuck(None);
+            }
+            return true;
+        }
+        let since = *self.refused_since.get_or_insert_with(Instant::now);
+        // A patience without end is one that the clock cannot show.
+        if let Some(due) = since.checked_add(self.patience)
+            && self.is_past(due, task)
+        {
+            self.publisher.set_stuck(Some(since.elapsed()));
+        }
+        false
+    }
+
+    /// Whether this time has come. If not, the task is woken then.
+    fn is_past(&mut self, due: Instant, task: &mut TaskContext<'_>) -> bool {
+        if due <= Instant::now() {
+            return true;
+        }
+        self.timer.as_mut().reset(due);
+        self.timer.as_mut().poll(task).is_ready()
     }
 }
 
@@ -136,15 +174,22 @@ impl<T: Transport> Actor for IoPub<T> {
 impl<T: Transport> Pumped for IoPub<T> {
     fn pump(&mut self, _: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         self.send(task);
-        let Self { link, publisher, .. } = self;
+        let Self { link, publisher, awaited, .. } = self;
+        let waited = awaited.is_some();
         // The next poll of the link flushes what was pushed; the budget's end wakes the task again. Nothing
         // may be sent after the last poll: a send can swallow the edge of a receive.
-        receive(link, task, "iopub", |link, frames| match subscription(&frames) {
-            Some((true, topic)) => link.greet(&topic, welcome(publisher, &topic)),
+        let received = receive(link, task, "iopub", |link, frames| match subscription(&frames) {
+            Some((true, topic)) => {
+                link.greet(&topic, welcome(publisher, &topic));
+                *awaited = None;
+            }
             Some((false, topic)) => link.unsubscribe(&topic),
             None => debug!("something other than a subscription came in on iopub and was dropped"),
-        })
-        .into()
+        });
+        if waited && self.awaited.is_none() {
+            task.waker().wake_by_ref();
+        }
+        received.into()
     }
 }
 

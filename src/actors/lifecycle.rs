@@ -59,7 +59,7 @@ impl Lifecycle {
         Self { publisher, process, shells, shell, deadline, stopping: false }
     }
 
-    fn stop(&mut self, parent: &Parent, restart: bool) {
+    fn stop(&mut self, parent: &Arc<Parent>, restart: bool) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
@@ -102,6 +102,6 @@ impl Handler<ParentEnded> for Lifecycle {
 
     fn handle(&mut self, _: ParentEnded, _: &mut Self::Context) {
         warn!("the process that started this kernel has ended: shutting down");
-        self.stop(&Parent::none(), false);
+        self.stop(&Arc::new(Parent::none()), false);
     }
 }

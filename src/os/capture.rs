@@ -12,7 +12,7 @@ use std::thread;
 
 use super::bell::Bell;
 use super::signals::block_sigint;
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
 /// The descriptors 1 and 2 of the process, redirected.
@@ -103,9 +103,9 @@ impl Capture {
                     pipe.lock().unwrap_or_else(PoisonError::into_inner).read_some(&self.publisher);
                 }
             }
-            if self.publisher.is_congested() {
+            if self.publisher.is_congested(Urgency::Output) {
                 // Whoever writes waits on the full pipe meanwhile.
-                self.publisher.when_room(self.room.clone());
+                self.publisher.when_room(Urgency::Output, self.room.clone());
                 if let Err(error) = self.room.wait(None) {
                     tracing::error!(%error, "output of C code and child processes is no longer held back");
                 }
@@ -124,7 +124,7 @@ impl Pipe {
                 self.partial.extend_from_slice(&buffer[..count]);
                 let whole = whole_characters(&self.partial);
                 let text = String::from_utf8_lossy(&self.partial[..whole]);
-                publisher.text(&publisher.foreground(), self.name, &text);
+                publisher.foreign_text(&publisher.foreground(), self.name, &text);
                 self.partial.drain(..whole);
                 true
             }

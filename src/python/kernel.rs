@@ -20,6 +20,7 @@ use crate::job;
 use crate::kernel;
 use crate::os::capture::Capture;
 use crate::os::{sigint, signals};
+use crate::publisher::Urgency;
 use crate::settings::Settings;
 use crate::wire::MessageType;
 use crate::wire::content::{InputRequest, StreamName};
@@ -208,11 +209,7 @@ impl Kernel {
         } else {
             publisher.raw(&parent, &kind, metadata, content, buffers);
         }
-        match kind {
-            // One for each cell at most, and they must not keep an interrupted cell from ending.
-            MessageType::Error | MessageType::ExecuteResult => Ok(()),
-            _ => wait_for_room(py, publisher),
-        }
+        wait_for_room(py, publisher, Urgency::of(&kind))
     }
 
     /// Asks the client for a line and waits for it, with the GIL released. `KeyboardInterrupt` ends the

@@ -12,7 +12,7 @@ use super::wait;
 use crate::kernel;
 use crate::os::bell::Bell;
 use crate::os::capture::Capture;
-use crate::publisher::Publisher;
+use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
 /// Texts that follow each other within this time, nanoseconds, are a flood; a system call alone takes longer.
@@ -90,7 +90,7 @@ impl Stream {
             } else {
                 publisher.text(&parent, self.name, chars);
             }
-            wait_for_room(py, publisher)?;
+            wait_for_room(py, publisher, Urgency::Output)?;
         }
         text.len()
     }
@@ -105,14 +105,14 @@ impl Stream {
 }
 
 /// Waits while clients are far behind. An interrupt ends the wait.
-pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher) -> PyResult<()> {
-    if !publisher.is_congested() {
+pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher, published: Urgency) -> PyResult<()> {
+    if !publisher.is_congested(published) {
         return Ok(());
     }
     let bell = Arc::new(Bell::new()?);
     wait(py, &bell, || {
-        if publisher.is_congested() {
-            publisher.when_room(bell.clone());
+        if publisher.is_congested(published) {
+            publisher.when_room(published, bell.clone());
             return None;
         }
         Some(())

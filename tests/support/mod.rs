@@ -22,7 +22,8 @@ use callboard::transport::fake;
 use callboard::wire::content::{
     ConnectReply, Content, CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply,
     DeleteSubshellRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InputRequest,
-    KernelInfoReply, KernelInfoRequest, LanguageInfo, ListSubshellReply, ListSubshellRequest, Status, reply,
+    IopubWelcome, KernelInfoReply, KernelInfoRequest, LanguageInfo, ListSubshellReply, ListSubshellRequest,
+    Status, reply,
 };
 use callboard::wire::{EMPTY_OBJECT, Frames, Header, MessageType, Outgoing, Session};
 use serde_json::{Value, json};
@@ -110,6 +111,7 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
         key: KEY.to_vec(),
         facts: Facts { kernel_info, connect, comms_in_subshells: false },
         shutdown_deadline: DEADLINE,
+        subscriber_patience: 2 * PATIENCE,
         parent: None,
         process: Box::new(Recorder(recorder)),
         backend: Backend::Asyncio,
@@ -191,6 +193,9 @@ impl TestKernel {
         let session = Rc::new(Session::new(key));
         let mut kernel =
             Self { kernel, shell, control, stdin, iopub, heartbeat, session, python: None, acts };
+        kernel.iopub.send(vec![vec![1]].into());
+        let IopubWelcome { subscription } = read(&kernel.iopub.message("the greeting"));
+        assert_eq!(subscription, "");
         let starting = kernel.iopub.message("the first status");
         assert_eq!(&*starting.parent, EMPTY_OBJECT);
         let Status { execution_state } = serde_json::from_slice(&starting.content).unwrap();

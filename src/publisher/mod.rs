@@ -3,19 +3,22 @@
 //! It is the mailbox of the [`IoPub`](crate::actors::iopub::IoPub) actor. It is not actix's own because
 //! that one has no bound that `do_send` respects, and because text must be joined while it waits.
 
-use std::collections::VecDeque;
+mod lines;
+mod queue;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use self::lines::{What, Writer};
+use self::queue::{JOIN_LIMIT, Queue, size};
 use crate::job::Parent;
 use crate::os::bell::Bell;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session};
 
-/// Text that waits is joined up to this many bytes for each message.
-const JOIN_LIMIT: usize = 256 * 1024;
+pub use self::queue::{Entry, Text};
 
 /// Text longer than this is encoded and signed by the thread that wrote it: it must not hold up the
 /// thread that serves the sockets.
@@ -37,39 +40,39 @@ struct Shared {
     bells: Mutex<Vec<Arc<Bell>>>,
     /// Whether `queue.bytes` is above [`CONGESTED`]; read without the lock.
     congested: AtomicBool,
+    /// Whether a subscriber has been stuck for so long that output is dropped while it is congested.
+    dropping: AtomicBool,
     /// The request whose cell runs, or ran last, on the main shell: what reaches the kernel from no
     /// known context belongs to it.
     foreground: Mutex<Arc<Parent>>,
 }
 
-#[derive(Default)]
-struct Queue {
-    entries: VecDeque<Entry>,
-    bytes: usize,
-    /// Someone asked for waiting text to go out now.
-    flush: bool,
-    closed: bool,
-    waker: Option<Waker>,
+/// What is published when a client is too slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Text, displays: whoever publishes waits for room, and when a client is stuck for long, they are dropped.
+    Output,
+    /// Messages of comms: whoever publishes waits for room. The two ends of a comm would disagree if one was lost.
+    Kept,
+    /// There are few for each request, and clients wait for them: they go into the queue at once.
+    Essential,
 }
 
-/// Something that waits to be published.
-pub enum Entry {
-    /// An encoded message.
-    Message(Frames),
-    /// Text of a stream, still growing.
-    Text(Text),
-}
-
-/// Text that a request wrote to one of its streams.
-pub struct Text {
-    /// The request.
-    pub parent: Arc<Parent>,
-    /// The stream.
-    pub name: StreamName,
-    /// What was written.
-    pub text: String,
-    /// When the first of it was written.
-    pub since: Instant,
+impl Urgency {
+    /// How urgent messages of this type are.
+    pub fn of(kind: &MessageType) -> Self {
+        match kind {
+            MessageType::Stream
+            | MessageType::DisplayData
+            | MessageType::UpdateDisplayData
+            | MessageType::ClearOutput => Self::Output,
+            MessageType::CommOpen
+            | MessageType::CommMsg
+            | MessageType::CommClose
+            | MessageType::Unknown(_) => Self::Kept,
+            _ => Self::Essential,
+        }
+    }
 }
 
 /// What the queue has for the actor that empties it.
@@ -78,6 +81,8 @@ pub enum Next {
     Entry(Entry),
     /// There is nothing but text that may still grow: it can wait as long as the caller likes.
     Held,
+    /// There is nothing until then, when something need not wait for the end of a line any longer.
+    Waits(Instant),
     /// There is nothing.
     Empty,
     /// There is nothing, and nothing will come any more.
@@ -93,6 +98,7 @@ impl Publisher {
                 queue: Mutex::default(),
                 bells: Mutex::default(),
                 congested: AtomicBool::new(false),
+                dropping: AtomicBool::new(false),
                 foreground: Mutex::new(Arc::new(Parent::none())),
             }),
         }
@@ -104,14 +110,14 @@ impl Publisher {
     }
 
     /// Publishes a message whose content is a type of the protocol.
-    pub fn content<C: Content>(&self, parent: &Parent, content: &C) {
+    pub fn content<C: Content>(&self, parent: &Arc<Parent>, content: &C) {
         // The protocol's types hold strings, numbers and raw JSON: they always serialize.
         let content = serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec());
         self.raw(parent, &C::TYPE, EMPTY_OBJECT.to_vec(), content, Vec::new());
     }
 
     /// Publishes what the kernel does about a request.
-    pub fn status(&self, parent: &Parent, execution_state: ExecutionState) {
+    pub fn status(&self, parent: &Arc<Parent>, execution_state: ExecutionState) {
         self.content(parent, &Status { execution_state });
     }
 
@@ -119,69 +125,97 @@ impl Publisher {
     /// thread.
     pub fn raw(
         &self,
-        parent: &Parent,
+        parent: &Arc<Parent>,
         kind: &MessageType,
         metadata: Vec<u8>,
         content: Vec<u8>,
         buffers: Vec<zmq::Message>,
     ) {
+        if Urgency::of(kind) == Urgency::Output && self.is_dropping() {
+            let bytes = content.len() + buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
+            return self.queue().leave_out(parent, bytes);
+        }
         let topic = format!("kernel.{}.{kind}", self.shared.session.id()).into_bytes();
-        self.frames(self.shared.session.encode(Outgoing {
+        let frames = self.shared.session.encode(Outgoing {
             idents: &[topic],
             kind,
             parent: &parent.raw_header,
             metadata,
             content,
             buffers,
-        }));
-    }
-
-    /// Publishes an encoded message.
-    pub fn frames(&self, frames: Frames) {
+        });
         let bytes = size(&frames);
-        let mut queue = self.queue();
-        if !queue.closed {
-            queue.entries.push_back(Entry::Message(frames));
-            self.grow(&mut queue, bytes);
-            queue.wake();
-        }
+        let what = What::Message(frames, None);
+        self.enqueue(bytes, |queue| match kind {
+            MessageType::Status => queue.put_last(parent, what),
+            _ => queue.put(parent, Writer::current(), what),
+        });
     }
 
-    /// Writes text to a stream of a request. Text joins what waits for the same stream.
+    /// Writes text to a stream of a request, as the calling thread. Text joins what waits for the same stream.
     pub fn text(&self, parent: &Arc<Parent>, name: StreamName, text: &str) {
+        self.write(parent, name, text, Some(Writer::current()));
+    }
+
+    /// Writes text of C code or of a child process to a stream of a request.
+    pub fn foreign_text(&self, parent: &Arc<Parent>, name: StreamName, text: &str) {
+        self.write(parent, name, text, None);
+    }
+
+    fn write(&self, parent: &Arc<Parent>, name: StreamName, text: &str, writer: Option<Writer>) {
         if text.is_empty() {
             return;
         }
+        if self.is_dropping() {
+            return self.queue().leave_out(parent, text.len());
+        }
         if text.len() > ENCODE_HERE {
-            return self.content(parent, &Stream { name, text: text.to_owned() });
+            let frames = self.encode_text(parent, name, text.to_owned());
+            let what = What::Message(frames, Some((name, text.ends_with('\n'))));
+            return self.enqueue(text.len(), |queue| match writer {
+                Some(writer) => queue.put(parent, writer, what),
+                None => queue.put_foreign(parent, name, what),
+            });
         }
-        let mut queue = self.queue();
-        if queue.closed {
-            return;
-        }
-        self.grow(&mut queue, text.len());
-        if let Some(Entry::Text(last)) = queue.entries.back_mut()
-            && last.name == name
-            && last.text.len() + text.len() <= JOIN_LIMIT
-            && (Arc::ptr_eq(&last.parent, parent) || last.parent.msg_id == parent.msg_id)
-        {
-            // Whoever wrote the first part has woken the actor.
-            last.text.push_str(text);
-            return;
-        }
-        queue.entries.push_back(Entry::Text(Text {
-            parent: parent.clone(),
-            name,
-            text: text.to_owned(),
-            since: Instant::now(),
-        }));
-        queue.wake();
+        self.enqueue(text.len(), |queue| match writer {
+            Some(writer) => queue.put_text(parent, writer, name, text),
+            None => queue.put_foreign(parent, name, What::Text(name, text.to_owned())),
+        });
     }
 
-    /// Asks for text that waits to grow to go out now.
+    fn enqueue(&self, bytes: usize, put: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue();
+        if !queue.closed {
+            queue.bytes += bytes;
+            if queue.bytes > CONGESTED {
+                self.shared.congested.store(true, Ordering::Release);
+            }
+            put(&mut queue);
+        }
+    }
+
+    /// A `stream` message, encoded and signed.
+    pub fn encode_text(&self, parent: &Parent, name: StreamName, text: String) -> Frames {
+        let session = self.session();
+        let topic = format!("kernel.{}.stream.{}", session.id(), name.as_str()).into_bytes();
+        let content = Stream { name, text };
+        session.encode(Outgoing {
+            idents: &[topic],
+            kind: &Stream::TYPE,
+            parent: &parent.raw_header,
+            metadata: EMPTY_OBJECT.to_vec(),
+            // A name and a text always serialize.
+            content: serde_json::to_vec(&content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+            buffers: Vec::new(),
+        })
+    }
+
+    /// Asks for text that waits to grow to go out now; nobody waits for the end of the calling thread's lines.
     pub fn flush(&self) {
         let mut queue = self.queue();
-        if !queue.entries.is_empty() {
+        queue.lines.flush(Writer::current());
+        queue.advance(Instant::now());
+        if !queue.is_empty() {
             queue.flush = true;
             queue.wake();
         }
@@ -190,6 +224,7 @@ impl Publisher {
     /// Nothing more is taken; what waits still goes out.
     pub fn close(&self) {
         let mut queue = self.queue();
+        queue.release_all();
         queue.closed = true;
         self.shared.congested.store(false, Ordering::Release);
         queue.wake();
@@ -197,20 +232,41 @@ impl Publisher {
         self.tell_of_room();
     }
 
-    /// Whether so much waits that threads which publish should wait for [room](Publisher::when_room).
-    pub fn is_congested(&self) -> bool {
+    /// Whether so much waits that a thread which has published this should wait for [room](Publisher::when_room).
+    pub fn is_congested(&self, published: Urgency) -> bool {
         self.shared.congested.load(Ordering::Acquire)
+            && match published {
+                Urgency::Output => !self.shared.dropping.load(Ordering::Acquire),
+                Urgency::Kept => true,
+                Urgency::Essential => false,
+            }
     }
 
-    /// Rings `bell` once when there is room again; at once, if there is.
-    pub fn when_room(&self, bell: Arc<Bell>) {
+    /// Rings `bell` once when [`Publisher::is_congested`] may have changed; at once, if there is room.
+    pub fn when_room(&self, published: Urgency, bell: Arc<Bell>) {
         let mut bells = self.bells();
         // Under the lock that the other side takes after it has cleared the flag: no ring is missed.
-        if self.is_congested() {
+        if self.is_congested(published) {
             bells.push(bell);
         } else {
             bell.ring();
         }
+    }
+
+    /// A subscriber has not read for so long that nobody should wait for it any more: as long as the queue is
+    /// full, output is dropped, and the gap is made known. None: it reads again.
+    pub fn set_stuck(&self, stuck_for: Option<Duration>) {
+        if self.shared.dropping.swap(stuck_for.is_some(), Ordering::AcqRel) == stuck_for.is_some() {
+            return;
+        }
+        if let Some(stuck_for) = stuck_for {
+            self.queue().stuck_for = stuck_for;
+            self.tell_of_room();
+        }
+    }
+
+    fn is_dropping(&self) -> bool {
+        self.shared.dropping.load(Ordering::Acquire) && self.shared.congested.load(Ordering::Acquire)
     }
 
     fn tell_of_room(&self) {
@@ -241,27 +297,24 @@ impl Publisher {
         if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             queue.waker = Some(waker.clone());
         }
-        if let [Entry::Text(text)] = queue.entries.make_contiguous()
+        queue.advance(Instant::now());
+        if let Some(text) = queue.only_text()
             && text.text.len() < JOIN_LIMIT / 2
             && !queue.flush
             && !queue.closed
+            && hold(text)
         {
-            // Borrowed anew: the slice above cannot live across the check of the flags.
-            if let Some(Entry::Text(text)) = queue.entries.front()
-                && hold(text)
-            {
-                return Next::Held;
-            }
+            return Next::Held;
         }
-        let Some(entry) = queue.entries.pop_front() else {
-            queue.flush = false;
-            return if queue.closed { Next::Closed } else { Next::Empty };
-        };
         let was_full = queue.bytes > CONGESTED / 2;
-        queue.bytes = queue.bytes.saturating_sub(match &entry {
-            Entry::Message(frames) => size(frames),
-            Entry::Text(text) => text.text.len(),
-        });
+        let Some(entry) = queue.pop() else {
+            queue.flush = false;
+            return match queue.lines.due(Instant::now()) {
+                _ if queue.closed => Next::Closed,
+                Some(due) => Next::Waits(due),
+                None => Next::Empty,
+            };
+        };
         let room = was_full && queue.bytes <= CONGESTED / 2;
         if room {
             self.shared.congested.store(false, Ordering::Release);
@@ -273,29 +326,10 @@ impl Publisher {
         Next::Entry(entry)
     }
 
-    fn grow(&self, queue: &mut Queue, bytes: usize) {
-        queue.bytes += bytes;
-        if queue.bytes > CONGESTED {
-            self.shared.congested.store(true, Ordering::Release);
-        }
-    }
-
     fn queue(&self) -> MutexGuard<'_, Queue> {
         // Every critical section leaves the queue whole, even one that panics.
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Queue {
-    fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
-    }
-}
-
-fn size(frames: &Frames) -> usize {
-    frames.iter().map(|frame| frame.len()).sum()
 }
 
 #[cfg(test)]
@@ -314,6 +348,7 @@ mod tests {
         match publisher.take(Waker::noop(), |_| false) {
             Next::Entry(Entry::Text(text)) => format!("{}:{:?}:{}", text.parent.msg_id, text.name, text.text),
             Next::Entry(Entry::Message(_)) => "message".into(),
+            Next::Waits(_) => "waits".into(),
             Next::Held => "held".into(),
             Next::Empty => "empty".into(),
             Next::Closed => "closed".into(),
@@ -354,9 +389,9 @@ mod tests {
     fn large_text_does_not_wait_and_makes_congestion_visible() {
         let (publisher, a) = (publisher(), parent("a"));
         publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED + 1));
-        assert!(publisher.is_congested());
+        assert!(publisher.is_congested(Urgency::Output));
         assert_eq!(take(&publisher), "message");
-        assert!(!publisher.is_congested());
+        assert!(!publisher.is_congested(Urgency::Output));
     }
 
     #[test]
@@ -365,16 +400,16 @@ mod tests {
         for _ in 0..3 {
             publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED / 2 - 1000));
         }
-        assert!(publisher.is_congested());
+        assert!(publisher.is_congested(Urgency::Output));
         let bell = Arc::new(Bell::new()?);
-        publisher.when_room(bell.clone());
+        publisher.when_room(Urgency::Output, bell.clone());
         assert_eq!(take(&publisher), "message");
-        assert!(publisher.is_congested(), "half is still full");
+        assert!(publisher.is_congested(Urgency::Output), "half is still full");
         assert_eq!(take(&publisher), "message");
-        assert!(!publisher.is_congested());
+        assert!(!publisher.is_congested(Urgency::Output));
         bell.wait(None)?;
         bell.clear();
-        publisher.when_room(bell.clone());
+        publisher.when_room(Urgency::Output, bell.clone());
         bell.wait(None)
     }
 

@@ -1,0 +1,206 @@
+//! What waits to be published, in order.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::lines::{Lines, Piece, What, Writer};
+use crate::job::Parent;
+use crate::wire::Frames;
+use crate::wire::content::StreamName;
+
+/// Text that waits is joined up to this many bytes for each message.
+pub(super) const JOIN_LIMIT: usize = 64 * 1024;
+
+/// The queue behind a [`Publisher`](super::Publisher).
+#[derive(Default)]
+pub(super) struct Queue {
+    slots: VecDeque<Slot>,
+    /// What all of them and what waits in `lines` take.
+    pub bytes: usize,
+    /// Someone asked for waiting text to go out now.
+    pub flush: bool,
+    pub closed: bool,
+    pub waker: Option<Waker>,
+    /// What waits for the end of another thread's line.
+    pub lines: Lines,
+    /// For how long a subscriber had not read when output began to be dropped.
+    pub stuck_for: Duration,
+    /// The gaps in the queue, by the ids of their requests.
+    gaps: HashMap<String, Arc<AtomicU64>>,
+}
+
+/// Something that waits to be published.
+pub enum Entry {
+    /// An encoded message.
+    Message(Frames),
+    /// Text of a stream, still growing.
+    Text(Text),
+}
+
+enum Slot {
+    Entry(Entry),
+    /// Here output of a request was left out: how many bytes.
+    Gap(Arc<Parent>, Arc<AtomicU64>),
+}
+
+/// Text that a request wrote to one of its streams.
+pub struct Text {
+    /// The request.
+    pub parent: Arc<Parent>,
+    /// The stream.
+    pub name: StreamName,
+    /// What was written.
+    pub text: String,
+    /// When the first of it was written.
+    pub since: Instant,
+}
+
+impl Queue {
+    pub fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Publishes something when no other thread's line is in the way.
+    pub fn put(&mut self, parent: &Arc<Parent>, writer: Writer, what: What) {
+        let now = Instant::now();
+        if self.lines.admits(parent, writer, what.line(), now) {
+            self.append(parent, what);
+            self.advance(now);
+        } else {
+            self.lines.wait(parent, Piece { writer, what }, JOIN_LIMIT);
+        }
+        self.wake();
+    }
+
+    /// As [`Queue::put`], for text, which joins what waits for the same stream.
+    pub fn put_text(&mut self, parent: &Arc<Parent>, writer: Writer, name: StreamName, text: &str) {
+        let now = Instant::now();
+        if self.lines.admits(parent, writer, Some((name, text.ends_with('\n'))), now) {
+            self.append_text(parent, name, text, now);
+            self.advance(now);
+        } else {
+            self.lines.wait(parent, Piece { writer, what: What::Text(name, text.to_owned()) }, JOIN_LIMIT);
+            // Somebody must look at the clock.
+            self.wake();
+        }
+    }
+
+    /// Publishes text that waits for no line.
+    pub fn put_foreign(&mut self, parent: &Arc<Parent>, name: StreamName, what: What) {
+        self.lines.note_foreign(parent, name);
+        self.append(parent, what);
+        self.advance(Instant::now());
+        self.wake();
+    }
+
+    /// Publishes something that follows everything of its request.
+    pub fn put_last(&mut self, parent: &Arc<Parent>, what: What) {
+        for piece in self.lines.release(parent) {
+            self.append(parent, piece.what);
+        }
+        self.append(parent, what);
+        self.wake();
+    }
+
+    /// Moves on what need not wait any longer.
+    pub fn advance(&mut self, now: Instant) {
+        if self.lines.is_empty() {
+            return;
+        }
+        while let Some((parent, what)) = self.lines.next(now) {
+            self.append(&parent, what);
+        }
+    }
+
+    /// Nothing waits for a line any more.
+    pub fn release_all(&mut self) {
+        for (parent, what) in self.lines.release_all() {
+            self.append(&parent, what);
+        }
+    }
+
+    /// Leaves out output of a request. The gap is where it began.
+    pub fn leave_out(&mut self, parent: &Arc<Parent>, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if let Some(gap) = self.gaps.get(&parent.msg_id) {
+            gap.fetch_add(bytes, Ordering::Relaxed);
+        } else if !self.closed {
+            let gap = Arc::new(AtomicU64::new(bytes));
+            self.gaps.insert(parent.msg_id.clone(), gap.clone());
+            self.slots.push_back(Slot::Gap(parent.clone(), gap));
+            self.wake();
+        }
+    }
+
+    /// The text that waits, if there is nothing else.
+    pub fn only_text(&self) -> Option<&Text> {
+        match self.slots.front() {
+            Some(Slot::Entry(Entry::Text(text))) if self.slots.len() == 1 => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing waits but for the end of a line.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// The first entry; a gap as text that tells of it.
+    pub fn pop(&mut self) -> Option<Entry> {
+        let (parent, bytes) = match self.slots.pop_front()? {
+            Slot::Entry(entry) => {
+                self.bytes = self.bytes.saturating_sub(entry.bytes());
+                return Some(entry);
+            }
+            Slot::Gap(parent, bytes) => (parent, bytes),
+        };
+        self.gaps.remove(&parent.msg_id);
+        let (bytes, seconds) = (bytes.load(Ordering::Relaxed), self.stuck_for.as_secs_f64());
+        let text = format!(
+            "\n[callboard: {bytes} bytes of output were dropped here, because a client of this kernel had not read \
+             for {seconds:.1} s]\n"
+        );
+        Some(Entry::Text(Text { parent, name: StreamName::Stderr, text, since: Instant::now() }))
+    }
+
+    fn append(&mut self, parent: &Arc<Parent>, what: What) {
+        match what {
+            What::Text(name, text) => self.append_text(parent, name, &text, Instant::now()),
+            What::Message(frames, _) => self.slots.push_back(Slot::Entry(Entry::Message(frames))),
+        }
+    }
+
+    fn append_text(&mut self, parent: &Arc<Parent>, name: StreamName, text: &str, now: Instant) {
+        if let Some(Slot::Entry(Entry::Text(last))) = self.slots.back_mut()
+            && last.name == name
+            && last.text.len() + text.len() <= JOIN_LIMIT
+            && (Arc::ptr_eq(&last.parent, parent) || last.parent.msg_id == parent.msg_id)
+        {
+            // Whoever wrote the first part has woken the actor.
+            last.text.push_str(text);
+            return;
+        }
+        let text = Text { parent: parent.clone(), name, text: text.to_owned(), since: now };
+        self.slots.push_back(Slot::Entry(Entry::Text(text)));
+        self.wake();
+    }
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(frames) => size(frames),
+            Self::Text(text) => text.text.len(),
+        }
+    }
+}
+
+/// What the frames of a message take.
+pub(super) fn size(frames: &Frames) -> usize {
+    frames.iter().map(|frame| frame.len()).sum()
+}

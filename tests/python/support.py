@@ -280,6 +280,11 @@ class Client:
             position = len(self.log)
             self._receive("iopub", deadline, what)
 
+    def read_iopub(self) -> None:
+        """Receives what has been published and is here already."""
+        while self.kc.iopub_channel.msg_ready():
+            self.log.append(self.kc.iopub_channel.get_msg())
+
     def wait_text(self, text: str, msg_id: str, name: str = "stdout", timeout: float = TIMEOUT) -> str:
         """Waits until a cell has printed this. Returns all that it has printed."""
         printed = ""

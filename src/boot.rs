@@ -49,8 +49,8 @@ pub enum BootError {
     /// The log filter.
     #[error("{0:?} is not a log level: use error, warn, info, debug or trace, or module=level")]
     LogLevel(String),
-    /// The signal mask.
-    #[error("signals cannot be held back: {0}")]
+    /// The signals.
+    #[error("signals cannot be held back or handled: {0}")]
     Signals(std::io::Error),
     /// The terminal.
     #[error("the terminal cannot be used: {0}")]
@@ -66,6 +66,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     // Output of cells will take the place of descriptor 2: logs keep the real one.
     let terminal = Arc::new(File::from(duplicate(2).map_err(BootError::Terminal)?));
     start_log(&settings, terminal.clone())?;
+    os::crash::install(&terminal).map_err(BootError::Signals)?;
     os::panic::install(terminal);
 
     let given = settings.connection_file.clone();
@@ -95,6 +96,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
         shutdown_deadline: settings.shutdown_deadline,
         subscriber_patience: settings.subscriber_patience,
         parent: os::parent::from_environment(),
+        watch_memory: true,
         process: Box::new(process),
         backend: settings.backend,
     };

@@ -12,7 +12,7 @@ use crate::actors::caller::{Adopt, Caller, CallerError, Link, Role, Spec, Work, 
 use crate::actors::comms::{CommEvent, Comms};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, Drained, IoPub};
-use crate::actors::lifecycle::{Lifecycle, ParentEnded, Process};
+use crate::actors::lifecycle::{Lifecycle, MemoryLow, ParentEnded, Process};
 use crate::actors::router::{
     CreateSubshell, DeleteSubshell, Facts, ListSubshells, Router, Routes, SettleAll, SubshellError, Subshells,
 };
@@ -55,6 +55,8 @@ pub struct Options {
     pub subscriber_patience: Duration,
     /// The process whose end ends the kernel.
     pub parent: Option<libc::pid_t>,
+    /// Whether cells are told when memory is running out (on Linux).
+    pub watch_memory: bool,
     /// What interrupt and the deadline act on.
     pub process: Box<dyn Process>,
     /// Whose event loop the main thread runs.
@@ -154,8 +156,7 @@ impl Assembly {
         options: Options,
     ) -> Result<(Addresses, Arbiter), StartError> {
         let Self { publisher } = self;
-        let Options { facts, shutdown_deadline, subscriber_patience, parent, process, key, backend } =
-            options;
+        let Options { facts, shutdown_deadline, parent, watch_memory, process, key, backend, .. } = options;
         let facts = Arc::new(facts);
         // Signs nothing: it verifies what comes in.
         let verifier = Arc::new(Session::new(&key));
@@ -165,7 +166,7 @@ impl Assembly {
         second.spawn_fn(os::panic::mark_thread);
         let on_control = second.handle();
 
-        let iopub = IoPub::new(sockets.iopub.open()?, publisher.clone(), subscriber_patience).start();
+        let iopub = IoPub::new(sockets.iopub.open()?, publisher.clone(), options.subscriber_patience).start();
         let comms = Comms::new(publisher.clone()).start();
 
         let stdin_context = Context::new();
@@ -197,6 +198,19 @@ impl Assembly {
         let lifecycle =
             Lifecycle::new(publisher.clone(), process, shells, shell.addr.clone(), shutdown_deadline);
         let lifecycle = Lifecycle::start_in_arbiter(&on_control, |_| lifecycle);
+        #[cfg(target_os = "linux")]
+        if watch_memory {
+            let lifecycle = lifecycle.clone();
+            second.spawn_fn(move || {
+                os::memory::watch(move |os::memory::Shortage { used, limit, of_cgroup }| {
+                    lifecycle.do_send(MemoryLow { used, limit, of_container: of_cgroup });
+                });
+            });
+        }
+        #[cfg(not(target_os = "linux"))]
+        if watch_memory {
+            debug!("nobody is told when memory runs out: that works on Linux only");
+        }
         if let Some(pid) = parent {
             let lifecycle = lifecycle.clone();
             second.spawn(async move {

@@ -14,6 +14,7 @@ from IPython.core.shellapp import InteractiveShellApp
 from traitlets import Any as AnyTrait
 from traitlets.config import Configurable
 
+from . import _core
 from .display import ZMQDisplayPublisher
 from .kernel import Kernel
 from .shell import ZMQInteractiveShell
@@ -78,6 +79,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(terminal)
         faulthandler.enable(terminal)
+        _core.prepare_for_crash()
 
     def _warn_of_unknown_classes(self, argv: list[str]) -> None:
         known = {cls.__name__ for cls in _subclasses(Configurable)} | _KNOWN_ELSEWHERE

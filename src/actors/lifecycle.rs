@@ -11,7 +11,7 @@ use super::subshell::Close;
 use crate::job::{Job, Parent};
 use crate::publisher::Publisher;
 use crate::request::Request;
-use crate::wire::content::{InterruptReply, ShutdownReply, ShutdownRequest, reply};
+use crate::wire::content::{InterruptReply, ShutdownReply, ShutdownRequest, StreamName, reply};
 
 /// What the lifecycle does to the process; a test puts its own in its place.
 pub trait Process: Send + 'static {
@@ -30,6 +30,8 @@ pub struct Lifecycle {
     shell: Addr<Caller>,
     deadline: Duration,
     stopping: bool,
+    /// The cell that was told last that memory is low.
+    warned: Option<String>,
 }
 
 /// An `interrupt_request`.
@@ -47,6 +49,18 @@ pub struct Shutdown(pub Job);
 #[rtype(result = "()")]
 pub struct ParentEnded;
 
+/// Memory is running out, of the machine or of the container.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct MemoryLow {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes that there are.
+    pub limit: u64,
+    /// Whether the limit is that of a container (cgroup), and not the machine's memory.
+    pub of_container: bool,
+}
+
 impl Lifecycle {
     /// Ends the process at the latest `deadline` after a shutdown was asked for.
     pub fn new(
@@ -56,7 +70,7 @@ impl Lifecycle {
         shell: Addr<Caller>,
         deadline: Duration,
     ) -> Self {
-        Self { publisher, process, shells, shell, deadline, stopping: false }
+        Self { publisher, process, shells, shell, deadline, stopping: false, warned: None }
     }
 
     fn stop(&mut self, parent: &Arc<Parent>, restart: bool) {
@@ -104,4 +118,36 @@ impl Handler<ParentEnded> for Lifecycle {
         warn!("the process that started this kernel has ended: shutting down");
         self.stop(&Arc::new(Parent::none()), false);
     }
+}
+
+impl Handler<MemoryLow> for Lifecycle {
+    type Result = ();
+
+    /// Tells of it in the cell that runs; in each only once.
+    fn handle(&mut self, MemoryLow { used, limit, of_container }: MemoryLow, _: &mut Self::Context) {
+        let cell = self.publisher.foreground();
+        if self.warned.as_ref() == Some(&cell.msg_id) {
+            return;
+        }
+        self.warned = Some(cell.msg_id.clone());
+        let whose = if of_container { "container" } else { "machine" };
+        let percent = used.saturating_mul(100) / limit.max(1);
+        let told = format!(
+            "memory is running out: {} of the {} of this {whose} are in use ({percent} %)",
+            gib(used),
+            gib(limit)
+        );
+        // In the log as well: it says why, if the kernel is killed.
+        warn!("{told}");
+        let text = format!(
+            "callboard: {told}. When it is used up, the system ends the kernel and its variables are lost: delete what \
+             you no longer need (del, %reset), or interrupt the cell.\n"
+        );
+        self.publisher.foreign_text(&cell, StreamName::Stderr, &text);
+    }
+}
+
+fn gib(bytes: u64) -> String {
+    let mib = bytes >> 20;
+    format!("{}.{:02} GiB", mib >> 10, (mib & 1023) * 100 / 1024)
 }

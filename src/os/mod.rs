@@ -2,6 +2,9 @@
 
 pub mod bell;
 pub mod capture;
+pub mod crash;
+#[cfg(target_os = "linux")]
+pub mod memory;
 pub mod panic;
 pub mod parent;
 pub mod paths;

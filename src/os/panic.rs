@@ -15,6 +15,9 @@ pub const EXIT_CODE: i32 = 70;
 /// Marks the calling thread as one that serves sockets or queues: a panic on it is the end.
 pub fn mark_thread() {
     SERVES.set(true);
+    if let Err(error) = super::crash::give_stack() {
+        tracing::debug!(%error, "a crash of this thread may leave no trace");
+    }
 }
 
 /// From now on a panic on a [marked](mark_thread) thread writes a message to `terminal` and ends the

@@ -19,7 +19,7 @@ use crate::boot::{Booted, boot};
 use crate::job;
 use crate::kernel;
 use crate::os::capture::Capture;
-use crate::os::{sigint, signals};
+use crate::os::{crash, sigint, signals};
 use crate::publisher::Urgency;
 use crate::settings::Settings;
 use crate::wire::MessageType;
@@ -72,6 +72,12 @@ fn exit(error: &clap::Error) -> PyErr {
         Ok(()) => PySystemExit::new_err(error.exit_code()),
         Err(problem) => problem.into(),
     }
+}
+
+/// Room for the trace of a crash; to be called on the main thread, after faulthandler has been switched on.
+#[pyfunction]
+pub fn prepare_for_crash() -> PyResult<()> {
+    Ok(crash::give_stack()?)
 }
 
 /// Keeps SIGINT away from the calling thread: it is for Python's main thread alone.

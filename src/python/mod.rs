@@ -39,7 +39,9 @@ pub mod _core {
     #[pymodule_export]
     use super::inbox::Inbox;
     #[pymodule_export]
-    use super::kernel::{Kernel, block_sigint, interrupt_again, sigint_noticed, start, watch_sigint};
+    use super::kernel::{
+        Kernel, block_sigint, interrupt_again, prepare_for_crash, sigint_noticed, start, watch_sigint,
+    };
     #[pymodule_export]
     use super::parent::Parent;
     #[pymodule_export]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support import WAYS, Client, Kernel
@@ -111,10 +111,10 @@ def client(kernel: Kernel) -> Iterator[Client]:
 
 @pytest.fixture
 def start_kernel(way: str, options: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
-    """Starts kernels that the test has for itself: ``start_kernel(*options, **environment)``."""
+    """Starts kernels that the test has for itself: ``start_kernel(*options, wrapper=command, **environment)``."""
     started: list[Kernel] = []
 
-    def start(*more: str, **env: str) -> Kernel:
+    def start(*more: str, **env: Any) -> Kernel:
         folder = tmp_path / f"kernel{len(started)}"
         folder.mkdir()
         started.append(Kernel(way, folder, *options, *more, **env))

@@ -70,10 +70,11 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     return env
 
 
-def write_kernelspec(folder: Path, way: str, *options: str) -> KernelSpecManager:
-    """Makes a kernelspec `callboard` that starts a kernel this way, and a manager that knows only it."""
+def write_kernelspec(folder: Path, way: str, *options: str, wrapper: tuple[str, ...] = ()) -> KernelSpecManager:
+    """Makes a kernelspec `callboard` that starts a kernel this way, and a manager that knows only it. `wrapper` is a
+    command that starts the command behind it."""
     spec = {
-        "argv": [*command(way), "-f", "{connection_file}", *options],
+        "argv": [*wrapper, *command(way), "-f", "{connection_file}", *options],
         "display_name": f"callboard, {way}",
         "language": "python",
         "interrupt_mode": "message",
@@ -347,13 +348,13 @@ class Client:
 class Kernel:
     """A kernel, started by Jupyter's `KernelManager` from a kernelspec made for it."""
 
-    def __init__(self, way: str, folder: Path, *options: str, **env: str) -> None:
+    def __init__(self, way: str, folder: Path, *options: str, wrapper: tuple[str, ...] = (), **env: str) -> None:
         self.way = way
         self.folder = folder
         self.terminal_file = folder / "terminal.txt"
         self.manager = KernelManager(
             kernel_name="callboard",
-            kernel_spec_manager=write_kernelspec(folder, way, *options),
+            kernel_spec_manager=write_kernelspec(folder, way, *options, wrapper=wrapper),
             connection_file=str(folder / "connection.json"),
         )
         # Open as long as the manager may start the kernel anew.

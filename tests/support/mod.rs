@@ -113,6 +113,7 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
         shutdown_deadline: DEADLINE,
         subscriber_patience: 2 * PATIENCE,
         parent: None,
+        watch_memory: false,
         process: Box::new(Recorder(recorder)),
         backend: Backend::Asyncio,
     };

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,11 +11,14 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::actors::router::{Facts, SUBSHELLS};
-use crate::connection::{Connection, ConnectionError};
+use crate::connection::{self, Connection, ConnectionError, Given};
+use crate::curve::CurveKeys;
 use crate::kernel::{self, Kernel, Options, Sockets, StartError};
 use crate::os;
 use crate::os::capture::duplicate;
+use crate::os::files;
 use crate::os::signals::ThisProcess;
+use crate::registration::RegistrationError;
 use crate::settings::Settings;
 use crate::transport::zmq::{BindError, Bound, Role, bind};
 use crate::wire::PROTOCOL_VERSION;
@@ -30,8 +34,8 @@ pub struct Booted {
     pub connection: Connection,
     /// The connection file.
     pub connection_file: PathBuf,
-    /// Whether the kernel wrote that file itself, and removes it at its end.
-    pub owns_connection_file: bool,
+    /// What the kernel has made and removes at its end: files of sockets, and the connection file if it wrote it.
+    pub leftovers: Vec<PathBuf>,
 }
 
 /// Why a kernel cannot start. Each message is for the person who tried, and says what to do.
@@ -43,6 +47,12 @@ pub enum BootError {
     /// A port or an address.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The launcher.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The folder for ipc sockets.
+    #[error("no folder can be made for the sockets: {0}. Set XDG_RUNTIME_DIR or TMPDIR to a folder of yours")]
+    Folder(std::io::Error),
     /// The system's limits.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -69,50 +79,145 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     os::crash::install(&terminal).map_err(BootError::Signals)?;
     os::panic::install(terminal);
 
-    let given = settings.connection_file.clone();
-    let owns_connection_file = given.is_none();
-    let mut connection = match &given {
-        Some(path) => Connection::read(path)?,
-        None => settings.connection(),
-    };
+    let mut leftovers = Vec::new();
+    let booted = listen(&settings, &mut leftovers).and_then(|listening| {
+        let Listening { sockets, connect, connection, connection_file } = listening;
+        let mut process = ThisProcess::new();
+        process.leftovers.clone_from(&leftovers);
+        let options = Options {
+            key: connection.key.clone().into_bytes(),
+            facts: Facts {
+                kernel_info: kernel_info(python_version, !settings.subshells.no_subshells),
+                connect,
+                comms_in_subshells: settings.subshells.comms_in_subshells,
+            },
+            shutdown_deadline: settings.shutdown_deadline,
+            subscriber_patience: settings.subscriber_patience,
+            parent: os::parent::from_environment(),
+            watch_memory: true,
+            process: Box::new(process),
+            backend: settings.backend,
+        };
+        let kernel = kernel::start(sockets, options)?;
+        Ok((kernel, connection, connection_file))
+    });
+    match booted {
+        Ok((kernel, connection, connection_file)) => {
+            Ok(Booted { kernel, settings, connection, connection_file, leftovers })
+        }
+        Err(error) => {
+            for path in &leftovers {
+                files::remove(path);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Sockets that clients can connect to, and the file that tells them where.
+struct Listening {
+    sockets: Sockets<Bound>,
+    connect: ConnectReply,
+    connection: Connection,
+    connection_file: PathBuf,
+}
+
+/// Binds the sockets that the settings or the file they name ask for. What has to be removed at the end goes to
+/// `leftovers`, also if it fails.
+fn listen(settings: &Settings, leftovers: &mut Vec<PathBuf>) -> Result<Listening, BootError> {
     let context = zmq::Context::new();
-    let (sockets, connect) = bind_all(&context, &mut connection)?;
-    let mut process = ThisProcess::new();
-    let connection_file = if let Some(path) = given {
-        path
-    } else {
-        let path = connection.write(None)?;
-        process.leftover = Some(path.clone());
-        announce(&path);
-        path
+    let given = match settings.connection_file.as_deref() {
+        Some(path) => Some((path, connection::read(path)?)),
+        None => None,
     };
-    let options = Options {
-        key: connection.key.clone().into_bytes(),
-        facts: Facts {
-            kernel_info: kernel_info(python_version, !settings.subshells.no_subshells),
-            connect,
-            comms_in_subshells: settings.subshells.comms_in_subshells,
-        },
-        shutdown_deadline: settings.shutdown_deadline,
-        subscriber_patience: settings.subscriber_patience,
-        parent: os::parent::from_environment(),
-        watch_memory: true,
-        process: Box::new(process),
-        backend: settings.backend,
+    let mut connection = match &given {
+        Some((_, Given::Connection(connection))) => connection.clone(),
+        Some((_, Given::Registration(registration))) => registration.connection(),
+        None => {
+            let private = || {
+                let folder = files::new_private_folder()?;
+                leftovers.push(folder.clone());
+                Ok(folder)
+            };
+            settings.connection(private).map_err(BootError::Folder)?
+        }
     };
-    let kernel = kernel::start(sockets, options)?;
-    Ok(Booted { kernel, settings, connection, connection_file, owns_connection_file })
+    let curve = connection.curve().map_err(|reason| {
+        let path = settings.connection_file.clone().unwrap_or_default();
+        ConnectionError::Malformed { path, reason }
+    })?;
+    let (sockets, connect) = bind_all(&context, &mut connection, curve.as_ref(), leftovers)?;
+    let connection_file = match &given {
+        Some((path, Given::Connection(_))) => path.to_path_buf(),
+        Some((_, Given::Registration(registration))) => {
+            let path = write(&connection, leftovers)?;
+            registration.register(&context, &connect, settings.registration_deadline)?;
+            path
+        }
+        None => write(&connection, leftovers)?,
+    };
+    // Only now, so that what is fatal is told in one line.
+    if let Some((path, _)) = &given
+        && files::others_can_read(path)
+    {
+        tracing::warn!(
+            path = %path.display(),
+            "others can read the connection file, and so run code as you: chmod 600 it, and start the kernel anew"
+        );
+    }
+    let addresses = [&sockets.shell, &sockets.control, &sockets.stdin, &sockets.iopub, &sockets.heartbeat];
+    if curve.is_none()
+        && let Some(open) = addresses.into_iter().find(|bound| is_open(&bound.address))
+    {
+        tracing::warn!(
+            address = open.address,
+            "other machines can connect, and whoever is on the way can read all that is sent: listen on 127.0.0.1 \
+             and use an SSH tunnel, or encrypt (KernelManager.transport_encryption = \"required\")"
+        );
+    }
+    if given.is_none() {
+        announce(&connection_file);
+    }
+    Ok(Listening { sockets, connect, connection, connection_file })
+}
+
+/// Whether other machines can reach a bound address, as libzmq says it.
+fn is_open(address: &str) -> bool {
+    let Some(host) =
+        address.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).map(|(host, _)| host)
+    else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    // Without the zone of a link-local address.
+    let host = host.split('%').next().unwrap_or(host);
+    // An address that cannot be read is none of this machine's own.
+    host.parse::<IpAddr>().map_or(true, |ip| !ip.to_canonical().is_loopback())
+}
+
+fn write(connection: &Connection, leftovers: &mut Vec<PathBuf>) -> Result<PathBuf, ConnectionError> {
+    let path = connection.write(None)?;
+    leftovers.push(path.clone());
+    Ok(path)
 }
 
 fn bind_all(
     context: &zmq::Context,
     connection: &mut Connection,
+    curve: Option<&CurveKeys>,
+    leftovers: &mut Vec<PathBuf>,
 ) -> Result<(Sockets<Bound>, ConnectReply), BindError> {
-    let bind = |role, port: u16| -> Result<(Bound, u16), BindError> {
-        let bound = bind(context, role, &connection.address(port))?;
-        // The last part of the address is the port, chosen by the system if it was 0.
-        let port = bound.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(port);
-        Ok((bound, port))
+    let mut bind = |role, port: u16| -> Result<(Bound, u16), BindError> {
+        match connection.socket_file(port) {
+            Some(_) => bind_file(context, role, connection, port, curve, leftovers),
+            None => {
+                let bound = bind(context, role, &connection.address(port), curve)?;
+                // The last part of the address is the port, chosen by the system if it was 0.
+                let port =
+                    bound.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(port);
+                Ok((bound, port))
+            }
+        }
     };
     let (shell, shell_port) = bind(Role::Router, connection.shell_port)?;
     let (control, control_port) = bind(Role::Router, connection.control_port)?;
@@ -124,6 +229,41 @@ fn bind_all(
     let connect =
         ConnectReply { status: reply::Ok, shell_port, iopub_port, stdin_port, hb_port, control_port };
     Ok((Sockets { shell, control, stdin, iopub, heartbeat }, connect))
+}
+
+/// Binds an ipc socket. Port 0 stands for the first number that is free, and stays so for other kernels.
+fn bind_file(
+    context: &zmq::Context,
+    role: Role,
+    connection: &Connection,
+    port: u16,
+    curve: Option<&CurveKeys>,
+    leftovers: &mut Vec<PathBuf>,
+) -> Result<(Bound, u16), BindError> {
+    let chosen = port != 0;
+    let ports = if chosen { port..=port } else { 1..=u16::MAX };
+    let mut taken = None;
+    for port in ports {
+        let (address, Some(path)) = (connection.address(port), connection.socket_file(port)) else {
+            break;
+        };
+        let ready = files::make_folder_of(&path)
+            .and_then(|()| if chosen { files::check_free(&path) } else { files::reserve(&path) });
+        let bound = match ready {
+            Ok(()) => bind(context, role, &address, curve),
+            Err(error) => Err(BindError::of_file(&address, &error)),
+        };
+        match bound {
+            Err(error) if error.in_use && !chosen => taken = Some(error),
+            Err(error) => return Err(error),
+            Ok(bound) => {
+                leftovers.push(path);
+                return Ok((bound, port));
+            }
+        }
+    }
+    let all_taken = || BindError::of_file(&connection.address(port), &std::io::ErrorKind::AddrInUse.into());
+    Err(taken.unwrap_or_else(all_taken))
 }
 
 fn start_log(settings: &Settings, terminal: Arc<File>) -> Result<(), BootError> {
@@ -190,5 +330,33 @@ fn kernel_info(python_version: &str, subshells: bool) -> KernelInfoReply {
         ],
         // JEP 92 / protocol 5.5: what clients may switch on. The debugger is not there yet.
         supported_features: if subshells { vec![SUBSHELLS.to_owned()] } else { Vec::new() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_machines_can_reach_is_known() {
+        for local in [
+            "tcp://127.0.0.1:5",
+            "tcp://127.9.0.1:5",
+            "tcp://[::1]:5",
+            "tcp://[::ffff:127.0.0.1]:5",
+            "ipc:///a:5",
+        ] {
+            assert!(!is_open(local), "{local}");
+        }
+        for open in [
+            "tcp://0.0.0.0:5",
+            "tcp://[::]:5",
+            "tcp://192.0.2.1:5",
+            "tcp://[fe80::1%eth0]:5",
+            "tcp://*:5",
+            "tcp://name:5",
+        ] {
+            assert!(is_open(open), "{open}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Connection files: where the sockets are and with which key messages are signed.
+//! Connection files: where the sockets are, with which key messages are signed, and with which they are encrypted.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,7 +8,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::curve::CurveKeys;
 use crate::os::paths::jupyter_runtime_dir;
+use crate::registration::Registration;
+
+/// What a file that is given with `-f` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Where to listen.
+    Connection(Connection),
+    /// Whom to tell where the kernel listens.
+    Registration(Registration),
+}
 
 /// The content of a connection file ("Connection files" in the Jupyter messaging specification).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,12 +48,15 @@ pub struct Connection {
     /// The kernelspec's name, for clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_name: Option<String>,
-    /// The public key for CURVE. This version cannot encrypt, and refuses to go on without.
-    #[serde(default, skip_serializing)]
+    /// The public key for CURVE, Z85; none for no encryption. See [`CurveKeys`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curve_publickey: Option<String>,
+    /// The secret key for CURVE, Z85.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub curve_secretkey: Option<String>,
 }
 
-fn tcp() -> String {
+pub(crate) fn tcp() -> String {
     "tcp".into()
 }
 
@@ -50,7 +64,7 @@ fn localhost() -> String {
     "127.0.0.1".into()
 }
 
-fn hmac_sha256() -> String {
+pub(crate) fn hmac_sha256() -> String {
     "hmac-sha256".into()
 }
 
@@ -105,38 +119,70 @@ impl Default for Connection {
             signature_scheme: hmac_sha256(),
             kernel_name: None,
             curve_publickey: None,
+            curve_secretkey: None,
         }
     }
 }
 
-impl Connection {
-    /// Reads and checks a connection file.
-    pub fn read(path: &Path) -> Result<Self, ConnectionError> {
-        let text =
-            fs::read(path).map_err(|reason| ConnectionError::Unreadable { path: path.to_owned(), reason })?;
-        Self::parse(&text).map_err(|reason| ConnectionError::Malformed { path: path.to_owned(), reason })
-    }
+/// Reads and checks a connection file, or a registration file in its place.
+pub fn read(path: &Path) -> Result<Given, ConnectionError> {
+    let text =
+        fs::read(path).map_err(|reason| ConnectionError::Unreadable { path: path.to_owned(), reason })?;
+    parse(&text).map_err(|reason| ConnectionError::Malformed { path: path.to_owned(), reason })
+}
 
-    fn parse(text: &[u8]) -> Result<Self, String> {
-        if text.trim_ascii_start().first() != Some(&b'{') {
-            return Err("it is not a JSON object".into());
+fn parse(text: &[u8]) -> Result<Given, String> {
+    if text.trim_ascii_start().first() != Some(&b'{') {
+        return Err("it is not a JSON object".into());
+    }
+    let fields: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let has = |field| fields.get(field).is_some();
+    let channels = ["shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"];
+    if has("registration_port") && !channels.into_iter().any(has) {
+        let registration: Registration = serde_json::from_value(fields).map_err(|error| error.to_string())?;
+        registration.check()?;
+        return Ok(Given::Registration(registration));
+    }
+    // From the text: its errors say where.
+    let connection: Connection = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let Connection { shell_port, iopub_port, stdin_port, control_port, hb_port, .. } = connection;
+    if [shell_port, iopub_port, stdin_port, control_port, hb_port].contains(&0) {
+        return Err("a port is 0, so no client could know where to connect".into());
+    }
+    connection.check()?;
+    Ok(Given::Connection(connection))
+}
+
+impl Connection {
+    /// Checks what can be wrong whoever chooses the ports.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self.transport.as_str() {
+            "ipc" if self.ip.is_empty() || self.ip.starts_with('*') || self.ip.contains('\0') => {
+                return Err(format!(
+                    "ip is {:?}, for ipc it must be a path: that of the sockets without their numbers",
+                    self.ip
+                ));
+            }
+            "tcp" | "ipc" => {}
+            other => return Err(format!("transport is {other:?}, it must be \"tcp\" or \"ipc\"")),
         }
-        let connection: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-        let Self { shell_port, iopub_port, stdin_port, control_port, hb_port, .. } = connection;
-        if [shell_port, iopub_port, stdin_port, control_port, hb_port].contains(&0) {
-            return Err("a port is 0, so no client could know where to connect".into());
-        }
-        if !matches!(connection.transport.as_str(), "tcp" | "ipc") {
-            return Err(format!("transport is {:?}, it must be \"tcp\" or \"ipc\"", connection.transport));
-        }
-        if connection.signature_scheme != "hmac-sha256" && !connection.key.is_empty() {
-            let scheme = &connection.signature_scheme;
+        if self.signature_scheme != "hmac-sha256" && !self.key.is_empty() {
+            let scheme = &self.signature_scheme;
             return Err(format!("signature_scheme is {scheme:?}, only \"hmac-sha256\" is known"));
         }
-        if connection.curve_publickey.is_some() {
-            return Err("it asks for CURVE encryption, which this version of callboard does not have".into());
-        }
-        Ok(connection)
+        self.curve().map(drop)
+    }
+
+    /// The keys that encrypt; `None` for no encryption.
+    pub fn curve(&self) -> Result<Option<CurveKeys>, String> {
+        CurveKeys::read(self.curve_publickey.as_deref(), self.curve_secretkey.as_deref())
+    }
+
+    /// The path of the socket file for one of the ports; `None` if there is no file.
+    pub fn socket_file(&self, port: u16) -> Option<PathBuf> {
+        // A leading @ names a socket that has no file (Linux).
+        let is_file = self.transport == "ipc" && !self.ip.starts_with('@');
+        is_file.then(|| PathBuf::from(format!("{}-{port}", self.ip)))
     }
 
     /// The address for one of the ports.
@@ -211,30 +257,46 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let connection = some();
         let path = connection.write(Some(&folder.path().join("new/kernel.json"))).unwrap();
-        assert_eq!(Connection::read(&path).unwrap(), connection);
+        assert_eq!(read(&path).unwrap(), Given::Connection(connection));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
     fn a_bad_file_says_what_is_wrong() {
         for (text, told) in [("", "object"), ("[]", "object"), ("{", "EOF"), ("{}", "shell_port")] {
-            let error = Connection::parse(text.as_bytes()).unwrap_err();
+            let error = parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(told), "{text}: {error}");
         }
-        let good = serde_json::to_value(some()).unwrap();
         for (key, value, told) in [
             ("shell_port", serde_json::json!("x"), "u16"),
             ("shell_port", 70_000.into(), "70000"),
             ("hb_port", 0.into(), "port is 0"),
             ("transport", "carrier pigeon".into(), "carrier pigeon"),
             ("signature_scheme", "hmac-md5".into(), "hmac-md5"),
-            ("curve_publickey", "k".into(), "CURVE"),
+            ("curve_publickey", "k".into(), "no curve_secretkey"),
+            ("curve_secretkey", "k".into(), "no curve_publickey"),
+            ("curve_secretkey", 5.into(), "string"),
         ] {
-            let mut bad = good.clone();
+            let mut bad = serde_json::to_value(some()).unwrap();
             bad[key] = value;
-            let error = Connection::parse(bad.to_string().as_bytes()).unwrap_err();
+            let error = parse(bad.to_string().as_bytes()).unwrap_err();
             assert!(error.contains(told), "{bad}: {error}");
         }
+        for ip in ["", "*", "a\0b"] {
+            let bad = Connection { transport: "ipc".into(), ip: ip.into(), ..some() };
+            assert!(bad.check().unwrap_err().contains("path"), "{ip:?}");
+        }
+    }
+
+    #[test]
+    fn a_registration_port_counts_only_without_channels() {
+        let text = r#"{"registration_port": 5, "key": "k"}"#;
+        assert!(matches!(parse(text.as_bytes()), Ok(Given::Registration(_))));
+        let mut both = serde_json::to_value(some()).unwrap();
+        both["registration_port"] = 5.into();
+        assert!(matches!(parse(both.to_string().as_bytes()), Ok(Given::Connection(_))));
+        let error = parse(br#"{"registration_port": 5, "key": "k", "shell_port": 6}"#).unwrap_err();
+        assert!(error.contains("iopub_port"), "{error}");
     }
 
     #[test]
@@ -246,5 +308,8 @@ mod tests {
         assert_eq!(connection.address(5), "tcp://[::1]:5");
         (connection.transport, connection.ip) = ("ipc".into(), "/run/kernel".into());
         assert_eq!(connection.address(5), "ipc:///run/kernel-5");
+        assert_eq!(connection.socket_file(5), Some("/run/kernel-5".into()));
+        connection.ip = "@kernel".into();
+        assert_eq!(connection.socket_file(5), None);
     }
 }

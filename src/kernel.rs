@@ -26,8 +26,8 @@ use crate::pending::Promise;
 use crate::publisher::Publisher;
 use crate::run_mode::Backend;
 use crate::transport::{Endpoint, TransportError};
-use crate::wire::Session;
 use crate::wire::content::ExecutionState;
+use crate::wire::{Session, Verifier};
 
 /// The five sockets of a kernel, bound and not yet served.
 pub struct Sockets<E> {
@@ -158,8 +158,7 @@ impl Assembly {
         let Self { publisher } = self;
         let Options { facts, shutdown_deadline, parent, watch_memory, process, key, backend, .. } = options;
         let facts = Arc::new(facts);
-        // Signs nothing: it verifies what comes in.
-        let verifier = Arc::new(Session::new(&key));
+        let verifier = Arc::new(Verifier::new(&key));
 
         // Control: a thread of its own, because actix drains a mailbox without a budget.
         let second = Arbiter::new();

@@ -14,12 +14,13 @@
 //! * [`pending`]: a result that any thread may complete, cancel and wait for
 //! * [`publisher`]: the way to iopub
 //! * [`kernel`]: puts all of these together; [`boot`]: from the command line ([`settings`],
-//!   [`connection`]) to a kernel that answers
+//!   [`connection`], [`registration`], [`curve`]) to a kernel that answers
 //! * [`os`]: signals, descriptors, the parent process
 
 pub mod actors;
 pub mod boot;
 pub mod connection;
+pub mod curve;
 pub mod inbox;
 pub mod job;
 pub mod kernel;
@@ -28,6 +29,7 @@ pub mod pending;
 pub mod publisher;
 #[cfg(feature = "python")]
 pub mod python;
+pub mod registration;
 pub mod request;
 pub mod run_mode;
 pub mod settings;

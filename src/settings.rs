@@ -1,5 +1,6 @@
 //! The command line of the kernel, the same for both ways in.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::run_mode::Backend;
                   --InteractiveShell.colors=nocolor, --HistoryManager.hist_file=:memory:"
 )]
 pub struct Settings {
-    /// Connection file: where to listen, and the key that signs messages. Without it one is written to
-    /// Jupyter's runtime folder, and its name is printed.
+    /// Connection file: where to listen, and the key that signs messages; or a registration file: whom to tell where
+    /// the kernel listens. Without it a connection file is written to Jupyter's runtime folder, and its name is printed.
     #[arg(short = 'f', long = "connection-file", visible_alias = "f", value_name = "FILE")]
     pub connection_file: Option<PathBuf>,
 
@@ -27,9 +28,10 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     pub python: Option<PathBuf>,
 
-    /// Address to listen on, if there is no connection file.
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
-    pub ip: String,
+    /// Address to listen on, if there is no connection file; for ipc, what the paths of the sockets start with.
+    /// Default: 127.0.0.1; for ipc, a new folder that only its owner can enter.
+    #[arg(long, value_name = "ADDRESS")]
+    pub ip: Option<String>,
 
     /// tcp or ipc, if there is no connection file.
     #[arg(long, default_value = "tcp", value_parser = ["tcp", "ipc"])]
@@ -63,6 +65,10 @@ pub struct Settings {
     /// the gap announced.
     #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
     pub subscriber_patience: Duration,
+
+    /// Seconds that the launcher has for its answer, if a registration file is given.
+    #[arg(long, default_value = "15", value_parser = seconds, value_name = "SECONDS")]
+    pub registration_deadline: Duration,
 
     /// Leave file descriptors 1 and 2 alone: output of C code and child processes goes to the terminal.
     #[arg(long)]
@@ -177,18 +183,25 @@ impl Settings {
 }
 
 impl Settings {
-    /// The connection that the command line describes, with a fresh key.
-    pub fn connection(&self) -> Connection {
-        Connection {
+    /// The connection that the command line describes, with a fresh key. `private` makes the folder for the sockets, if
+    /// they are files and it is not said where.
+    pub fn connection(&self, private: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<Connection> {
+        let default = Connection::default();
+        let ip = match (&self.ip, self.transport.as_str()) {
+            (Some(ip), _) => ip.clone(),
+            (None, "ipc") => private()?.join("kernel").to_string_lossy().into_owned(),
+            (None, _) => default.ip,
+        };
+        Ok(Connection {
             transport: self.transport.clone(),
-            ip: self.ip.clone(),
+            ip,
             shell_port: self.shell,
             iopub_port: self.iopub,
             stdin_port: self.stdin,
             control_port: self.control,
             hb_port: self.hb,
-            ..Connection::default()
-        }
+            ..default
+        })
     }
 }
 

@@ -76,7 +76,7 @@ struct Real {
 impl Real {
     fn start() -> Self {
         let context = zmq::Context::new();
-        let bind = |role| -> Bound { bind(&context, role, "tcp://127.0.0.1:*").unwrap() };
+        let bind = |role| -> Bound { bind(&context, role, "tcp://127.0.0.1:*", None).unwrap() };
         let sockets = Sockets {
             shell: bind(Role::Router),
             control: bind(Role::Router),
@@ -141,7 +141,7 @@ impl Real {
 #[track_caller]
 fn decode(socket: &zmq::Socket) -> Incoming {
     let frames: Frames = socket.recv_multipart(0).expect("a message on iopub").into();
-    Incoming::decode(frames, Session::new(b"").signer(), &mut ReplayGuard::new()).unwrap()
+    Incoming::decode(frames, Session::new(b"").signer(), &ReplayGuard::new()).unwrap()
 }
 
 #[test]

@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from . import _core
+
 #: The name that the kernelspec is installed under.
 NAME = "callboard"
 
@@ -24,6 +26,9 @@ def spec(
     """The content of ``kernel.json`` for this Python."""
     kernel = json.loads((RESOURCES / "kernel.json").read_text())
     kernel["argv"] = [sys.executable, "-m", "callboard", "-f", "{connection_file}", *(extra_arguments or [])]
+    if not _core.has_curve:
+        # What comes with the package is for the usual build.
+        del kernel["metadata"]["supported_encryption"]
     if display_name:
         kernel["display_name"] = display_name
     if env:

@@ -9,7 +9,7 @@ use tracing::warn;
 use super::pump::{Pump, Pumped, Received, receive};
 use crate::job::{Channel, Job, Reply};
 use crate::transport::{Link, Transport};
-use crate::wire::{Frames, Incoming, ReplayGuard, Session};
+use crate::wire::{Frames, Verifier};
 
 /// A barrier passes when nothing is left to receive, or after this many budgets of messages.
 const BARRIER_PATIENCE: u32 = 1000;
@@ -21,8 +21,7 @@ const BARRIER_PATIENCE: u32 = 1000;
 pub struct Socket<T> {
     channel: Channel,
     link: Link<T>,
-    session: Arc<Session>,
-    replays: ReplayGuard,
+    verifier: Arc<Verifier>,
     router: Recipient<Inbound>,
     /// Who has asked, and for how many more budgets of messages it may wait.
     barriers: Vec<(Recipient<Passed>, u32)>,
@@ -51,16 +50,9 @@ pub struct Barrier(pub Recipient<Passed>);
 pub struct Passed;
 
 impl<T: Transport> Socket<T> {
-    /// An actor for an open socket, whose jobs go to `router`.
-    pub fn new(channel: Channel, transport: T, session: Arc<Session>, router: Recipient<Inbound>) -> Self {
-        Self {
-            channel,
-            link: Link::new(transport),
-            session,
-            replays: ReplayGuard::new(),
-            router,
-            barriers: Vec::new(),
-        }
+    /// An actor for an open socket, whose jobs go to `router`. All channels share one verifier.
+    pub fn new(channel: Channel, transport: T, verifier: Arc<Verifier>, router: Recipient<Inbound>) -> Self {
+        Self { channel, link: Link::new(transport), verifier, router, barriers: Vec::new() }
     }
 }
 
@@ -80,15 +72,14 @@ impl<T: Transport> Actor for Socket<T> {
 
 impl<T: Transport> Pumped for Socket<T> {
     fn pump(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
-        let Self { channel, link, session, replays, router, .. } = self;
-        let received = receive(link, task, channel.as_str(), |_, frames: Frames| {
-            match Incoming::decode(frames, session.signer(), replays) {
+        let Self { channel, link, verifier, router, .. } = self;
+        let received =
+            receive(link, task, channel.as_str(), |_, frames: Frames| match verifier.decode(frames) {
                 Ok(message) => {
                     router.do_send(Inbound::Job(Job::new(*channel, message, ctx.address().recipient())));
                 }
                 Err(problem) => warn!(channel = channel.as_str(), %problem, "a message was dropped"),
-            }
-        });
+            });
         // Everything that had arrived when a barrier was asked for is ahead of it once nothing is left to
         // receive. Clients who send without a pause do not hold it up for ever.
         self.barriers.retain_mut(|(asker, patience)| {

@@ -3,6 +3,7 @@
 pub mod bell;
 pub mod capture;
 pub mod crash;
+pub mod files;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod panic;

@@ -1,11 +1,12 @@
 //! Signals: SIGINT is for Python's main thread alone.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use crate::actors::lifecycle::Process;
+use crate::os::files;
 
 /// Blocks SIGINT for the calling thread and for those it starts from now on.
 ///
@@ -55,15 +56,15 @@ pub fn interrupt_later(delay: Duration) -> io::Result<()> {
 /// The process this kernel runs in.
 pub struct ThisProcess {
     main: libc::pthread_t,
-    /// Removed when the process is ended: the connection file, if the kernel wrote it itself.
-    pub leftover: Option<PathBuf>,
+    /// Removed when the process is ended: the files that the kernel has made.
+    pub leftovers: Vec<PathBuf>,
 }
 
 impl ThisProcess {
     /// To be made on the thread that Python will call its main one.
     pub fn new() -> Self {
         // SAFETY: always succeeds.
-        Self { main: unsafe { libc::pthread_self() }, leftover: None }
+        Self { main: unsafe { libc::pthread_self() }, leftovers: Vec::new() }
     }
 }
 
@@ -92,12 +93,12 @@ impl Process for ThisProcess {
     }
 
     fn exit_after(&self, deadline: Duration) {
-        let leftover = self.leftover.clone();
+        let leftovers = self.leftovers.clone();
         let watch = move || {
             thread::sleep(deadline);
             tracing::warn!(?deadline, "Python has not ended: the process ends now");
-            if let Some(path) = leftover {
-                remove(&path);
+            for path in &leftovers {
+                files::remove(path);
             }
             // SAFETY: ends the process at once; nothing of Python or of the actors runs any more.
             unsafe { libc::_exit(0) }
@@ -105,12 +106,5 @@ impl Process for ThisProcess {
         if let Err(error) = thread::Builder::new().name("callboard-deadline".into()).spawn(watch) {
             tracing::error!(%error, "nothing ends this process if Python does not");
         }
-    }
-}
-
-/// Removes a file that may be gone already.
-pub fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path) {
-        tracing::debug!(%error, path = %path.display(), "could not be removed");
     }
 }

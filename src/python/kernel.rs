@@ -1,5 +1,6 @@
 //! The kernel, as the Python package sees it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::boot::{Booted, boot};
 use crate::job;
 use crate::kernel;
 use crate::os::capture::Capture;
-use crate::os::{crash, sigint, signals};
+use crate::os::{crash, files, sigint, signals};
 use crate::publisher::Urgency;
 use crate::settings::Settings;
 use crate::wire::MessageType;
@@ -47,7 +48,7 @@ pub struct Kernel {
     #[pyo3(get)]
     isolated_subshells: bool,
     captures_fds: bool,
-    owns_connection_file: bool,
+    leftovers: Vec<PathBuf>,
 }
 
 /// Reads the command line, binds the sockets and starts to answer. Raises `SystemExit` with a message
@@ -106,7 +107,7 @@ pub fn interrupt_again() -> PyResult<()> {
 
 impl Kernel {
     pub(super) fn new(booted: Booted) -> Self {
-        let Booted { kernel, settings, connection, connection_file, owns_connection_file } = booted;
+        let Booted { kernel, settings, connection, connection_file, leftovers } = booted;
         Self {
             inner: Arc::new(kernel),
             capture: Mutex::new(None),
@@ -115,7 +116,7 @@ impl Kernel {
             connection: serde_json::to_vec(&connection).unwrap_or_default(),
             isolated_subshells: settings.subshells.isolated_subshells,
             captures_fds: !settings.no_fd_capture,
-            owns_connection_file,
+            leftovers,
         }
     }
 
@@ -249,8 +250,8 @@ impl Kernel {
                 capture.stop();
             }
             self.inner.close(PATIENCE);
-            if self.owns_connection_file {
-                signals::remove(self.connection_file.as_ref());
+            for path in &self.leftovers {
+                files::remove(path);
             }
         });
     }

@@ -56,6 +56,7 @@ pub mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("has_curve", crate::curve::available())?;
         module.add("current_parent", super::parent::variable(module.py())?)
     }
 }

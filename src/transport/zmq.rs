@@ -15,6 +15,8 @@ use tmq::{AsZmqSocket, FromZmqSocket};
 use tracing::warn;
 
 use super::{Endpoint, Sent, Transport, TransportError};
+use crate::curve::CurveKeys;
+use crate::os::files::{SOCKET_PATH_LIMIT, for_owner_only};
 use crate::wire::Frames;
 
 /// Frames up to this many bytes are copied when sent, larger ones are moved.
@@ -40,8 +42,46 @@ pub enum Role {
 #[error("cannot bind {address}: {reason}. {hint}")]
 pub struct BindError {
     address: String,
-    reason: zmq::Error,
+    reason: String,
     hint: &'static str,
+    /// Another one has this address already.
+    pub in_use: bool,
+}
+
+impl BindError {
+    /// For a socket file that cannot be made.
+    pub fn of_file(address: &str, reason: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{AddrInUse, AlreadyExists, PermissionDenied};
+        let hint = match reason.kind() {
+            AddrInUse => {
+                "Another process listens there: end it, or start the kernel with another connection file"
+            }
+            AlreadyExists => "A file is in the way that is no socket: check `ip` in the connection file",
+            PermissionDenied => "Choose a folder of yours: check `ip` in the connection file",
+            _ => "Check `ip` in the connection file: for ipc it is what the paths of the sockets start with",
+        };
+        let in_use = matches!(reason.kind(), AddrInUse | AlreadyExists);
+        Self { address: address.to_owned(), reason: reason.to_string(), hint, in_use }
+    }
+
+    fn of_socket(address: &str, reason: zmq::Error) -> Self {
+        let hint = match reason {
+            zmq::Error::EADDRINUSE => {
+                "Another process uses this port: end it, or let callboard choose (port 0)"
+            }
+            zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
+                "This machine has no such address: check `ip` in the connection file"
+            }
+            zmq::Error::EACCES => "Ports below 1024 need special rights: choose a higher one",
+            zmq::Error::EPROTONOSUPPORT => "`transport` must be tcp or ipc",
+            _ if address.len() > "ipc://".len() + SOCKET_PATH_LIMIT => {
+                "The path of a socket is too long: choose a shorter `ip` in the connection file"
+            }
+            _ => "Check the connection file",
+        };
+        let in_use = reason == zmq::Error::EADDRINUSE;
+        Self { address: address.to_owned(), reason: reason.to_string(), hint, in_use }
+    }
 }
 
 /// A bound socket, ready to move to the thread that serves it.
@@ -51,8 +91,14 @@ pub struct Bound {
     pub address: String,
 }
 
-/// Binds a socket. Port 0 (tcp) lets the system choose.
-pub fn bind(context: &zmq::Context, role: Role, address: &str) -> Result<Bound, BindError> {
+/// Binds a socket; with keys, it takes only clients that know the public one, and encrypts. Port 0 (tcp) lets the system
+/// choose. The file of an ipc socket can be used by its owner only, wherever it is.
+pub fn bind(
+    context: &zmq::Context,
+    role: Role,
+    address: &str,
+    curve: Option<&CurveKeys>,
+) -> Result<Bound, BindError> {
     let bound = || -> zmq::Result<Bound> {
         let mut socket = context.socket(match role {
             Role::Router => zmq::ROUTER,
@@ -61,6 +107,11 @@ pub fn bind(context: &zmq::Context, role: Role, address: &str) -> Result<Bound, 
         socket.set_linger(LINGER_MS)?;
         if address.contains('[') {
             socket.set_ipv6(true)?;
+        }
+        if let Some(keys) = curve {
+            socket.set_curve_server(true)?;
+            socket.set_curve_publickey(&keys.public)?;
+            socket.set_curve_secretkey(&keys.secret)?;
         }
         match role {
             Role::Router => {
@@ -80,25 +131,11 @@ pub fn bind(context: &zmq::Context, role: Role, address: &str) -> Result<Bound, 
                 socket.set_sndhwm(IOPUB_HIGH_WATER_MARK)?;
             }
         }
-        socket.bind(address)?;
+        for_owner_only(|| socket.bind(address))?;
         let address = socket.get_last_endpoint()?.unwrap_or_else(|_| address.to_owned());
         Ok(Bound { socket, address })
     };
-    bound().map_err(|reason| BindError {
-        address: address.to_owned(),
-        reason,
-        hint: match reason {
-            zmq::Error::EADDRINUSE => {
-                "Another process uses this port: end it, or let callboard choose (port 0)"
-            }
-            zmq::Error::EADDRNOTAVAIL | zmq::Error::ENODEV => {
-                "This machine has no such address: check `ip` in the connection file"
-            }
-            zmq::Error::EACCES => "Ports below 1024 need special rights: choose a higher one",
-            zmq::Error::EPROTONOSUPPORT => "`transport` must be tcp or ipc",
-            _ => "Check the connection file",
-        },
-    })
+    bound().map_err(|reason| BindError::of_socket(address, reason))
 }
 
 /// Sets an option that the `zmq` crate does not name.

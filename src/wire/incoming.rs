@@ -57,9 +57,27 @@ pub enum WireError {
     },
 }
 
+/// Reads what clients send, with one memory of replays for all channels.
+pub struct Verifier {
+    signer: Signer,
+    replays: ReplayGuard,
+}
+
+impl Verifier {
+    /// For messages that are signed with the connection file's `key`.
+    pub fn new(key: &[u8]) -> Self {
+        Self { signer: Signer::new(key), replays: ReplayGuard::new() }
+    }
+
+    /// See [`Incoming::decode`].
+    pub fn decode(&self, frames: Frames) -> Result<Incoming, WireError> {
+        Incoming::decode(frames, &self.signer, &self.replays)
+    }
+}
+
 impl Incoming {
     /// Reads frames: counts before it indexes, verifies before it parses.
-    pub fn decode(frames: Frames, signer: &Signer, replays: &mut ReplayGuard) -> Result<Self, WireError> {
+    pub fn decode(frames: Frames, signer: &Signer, replays: &ReplayGuard) -> Result<Self, WireError> {
         let count = frames.len();
         let mut frames = frames.into_iter();
         let mut idents = Vec::new();
@@ -113,7 +131,7 @@ mod tests {
     }
 
     fn decode(frames: Vec<Vec<u8>>) -> Result<Incoming, WireError> {
-        Incoming::decode(frames.into(), &Signer::new(b"key"), &mut ReplayGuard::new())
+        Incoming::decode(frames.into(), &Signer::new(b"key"), &ReplayGuard::new())
     }
 
     const HEADER: &str = r#"{"msg_id":"m1","msg_type":"execute_request","date":null2}"#;
@@ -152,16 +170,16 @@ mod tests {
         }
         let mut frames = request(b"", good);
         frames[5] = b"[1]".to_vec();
-        let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &mut ReplayGuard::new());
+        let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &ReplayGuard::new());
         assert!(matches!(unsigned, Err(WireError::NotAnObject { part: "metadata" })));
     }
 
     #[test]
     fn refuses_a_replay() {
-        let (signer, mut replays) = (Signer::new(b"key"), ReplayGuard::new());
+        let (signer, replays) = (Signer::new(b"key"), ReplayGuard::new());
         let frames = request(b"key", r#"{"msg_id":"m1","msg_type":"x"}"#);
-        assert!(Incoming::decode(frames.clone().into(), &signer, &mut replays).is_ok());
-        assert!(matches!(Incoming::decode(frames.into(), &signer, &mut replays), Err(WireError::Replayed)));
+        assert!(Incoming::decode(frames.clone().into(), &signer, &replays).is_ok());
+        assert!(matches!(Incoming::decode(frames.into(), &signer, &replays), Err(WireError::Replayed)));
     }
 
     #[test]
@@ -175,7 +193,7 @@ mod tests {
             content: br#"{"execution_state":"busy"}"#.to_vec(),
             buffers: vec![b"b".to_vec().into()],
         });
-        let message = Incoming::decode(frames, &Signer::new(b"key"), &mut ReplayGuard::new()).unwrap();
+        let message = Incoming::decode(frames, &Signer::new(b"key"), &ReplayGuard::new()).unwrap();
         assert_eq!(message.kind, MessageType::Status);
         assert_eq!(&*message.parent, br#"{"msg_id":"parent"}"#);
         assert_eq!(message.header.session, session.id());

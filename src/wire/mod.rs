@@ -12,7 +12,7 @@ mod session;
 mod signature;
 
 pub use header::Header;
-pub use incoming::{Incoming, WireError};
+pub use incoming::{Incoming, Verifier, WireError};
 pub use message_type::MessageType;
 pub use session::{Outgoing, Session};
 pub use signature::{ReplayGuard, Signer};

@@ -1,6 +1,7 @@
 //! HMAC-SHA256 signatures over the four dict frames, and the memory that refuses replays.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -60,9 +61,17 @@ impl Signer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadSignature;
 
-/// Remembers the newest signatures of one socket and refuses one it has seen.
+/// Remembers the newest signatures and refuses one it has seen.
+///
+/// One guard stands before all channels of a kernel: a message that was overheard on one of them must not be taken on
+/// another.
 pub struct ReplayGuard {
-    seen: HashSet<Digest>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    digests: HashSet<Digest>,
     order: VecDeque<Digest>,
 }
 
@@ -72,19 +81,20 @@ impl ReplayGuard {
 
     /// Remembers nothing yet.
     pub fn new() -> Self {
-        Self { seen: HashSet::new(), order: VecDeque::new() }
+        Self { seen: Mutex::default() }
     }
 
-    /// Whether this signature is new; remembers it.
-    pub fn admit(&mut self, digest: Digest) -> bool {
-        if !self.seen.insert(digest) {
+    /// Whether this signature is new; remembers it. Holds a lock, but never while a signature is computed.
+    pub fn admit(&self, digest: Digest) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if !seen.digests.insert(digest) {
             return false;
         }
-        self.order.push_back(digest);
-        if self.order.len() > Self::CAPACITY
-            && let Some(oldest) = self.order.pop_front()
+        seen.order.push_back(digest);
+        if seen.order.len() > Self::CAPACITY
+            && let Some(oldest) = seen.order.pop_front()
         {
-            self.seen.remove(&oldest);
+            seen.digests.remove(&oldest);
         }
         true
     }
@@ -159,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_replay_is_refused_until_it_is_forgotten() {
-        let mut guard = ReplayGuard::new();
+        let guard = ReplayGuard::new();
         let digest = |n: usize| {
             let mut digest = Digest::default();
             digest[..8].copy_from_slice(&n.to_le_bytes());
@@ -171,6 +181,6 @@ mod tests {
             assert!(guard.admit(digest(n)));
         }
         assert!(guard.admit(digest(0)), "the oldest one is forgotten");
-        assert_eq!(guard.seen.len(), ReplayGuard::CAPACITY);
+        assert_eq!(guard.seen.lock().unwrap().digests.len(), ReplayGuard::CAPACITY);
     }
 }

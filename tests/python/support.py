@@ -78,6 +78,7 @@ def write_kernelspec(folder: Path, way: str, *options: str, wrapper: tuple[str, 
         "display_name": f"callboard, {way}",
         "language": "python",
         "interrupt_mode": "message",
+        "metadata": {"supported_encryption": ["curve"]},
     }
     place = folder / "kernels" / "callboard"
     place.mkdir(parents=True, exist_ok=True)
@@ -346,9 +347,17 @@ class Client:
 
 
 class Kernel:
-    """A kernel, started by Jupyter's `KernelManager` from a kernelspec made for it."""
+    """A kernel, started by Jupyter's `KernelManager` from a kernelspec made for it. `settings` are the manager's."""
 
-    def __init__(self, way: str, folder: Path, *options: str, wrapper: tuple[str, ...] = (), **env: str) -> None:
+    def __init__(
+        self,
+        way: str,
+        folder: Path,
+        *options: str,
+        wrapper: tuple[str, ...] = (),
+        settings: dict[str, Any] | None = None,
+        **env: str,
+    ) -> None:
         self.way = way
         self.folder = folder
         self.terminal_file = folder / "terminal.txt"
@@ -356,6 +365,7 @@ class Kernel:
             kernel_name="callboard",
             kernel_spec_manager=write_kernelspec(folder, way, *options, wrapper=wrapper),
             connection_file=str(folder / "connection.json"),
+            **(settings or {}),
         )
         # Open as long as the manager may start the kernel anew.
         self._terminal = self.terminal_file.open("a")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import callboard
 import pytest
+from callboard import _core
 from support import TIMEOUT, environment
 
 #: The command as `pip` installs it, or, where scripts are not installed, the same function.
@@ -52,7 +53,8 @@ def test_install_for_the_user_makes_a_complete_kernelspec(env: dict[str, str], t
     assert spec["display_name"] == "Python 3 (callboard)"
     assert spec["language"] == "python"
     assert spec["interrupt_mode"] in ("message", "signal")
-    assert spec["metadata"] == {"debugger": False}
+    encrypts = {"supported_encryption": ["curve"]} if _core.has_curve else {}
+    assert spec["metadata"] == {"debugger": False, **encrypts}
     logos = {"logo-32x32.png", "logo-64x64.png", "logo-svg.svg"}
     assert logos <= {file.name for file in folder.iterdir()}
     assert (folder / "logo-32x32.png").read_bytes().startswith(b"\x89PNG")

@@ -73,7 +73,7 @@ impl Line {
     #[track_caller]
     pub fn message(&mut self, awaited: &str) -> Incoming {
         let frames = self.frames(awaited);
-        Incoming::decode(frames, &self.signer, &mut self.replays).expect("the kernel signs what it sends")
+        Incoming::decode(frames, &self.signer, &self.replays).expect("the kernel signs what it sends")
     }
 
     /// The reply to a request: the next message, of the right type, to the right client, with the
@@ -197,7 +197,7 @@ impl Line {
             match self.runtime.block_on(async { timeout(PATIENCE, self.peer.recv()).await }) {
                 Ok(None) => return rest,
                 Ok(Some(frames)) => {
-                    let known = Incoming::decode(frames, &self.signer, &mut self.replays);
+                    let known = Incoming::decode(frames, &self.signer, &self.replays);
                     let what = known.map_or_else(|problem| problem.to_string(), |message| describe(&message));
                     rest.push(format!("{}: {what}", self.name));
                 }

@@ -221,7 +221,11 @@ def time_is_up(cell: Cell) -> TimeoutError:
 
 
 def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
-    """Publishes an exception that IPython has not shown, and returns its content."""
+    """Publishes an exception that IPython has not shown, and returns its content.
+
+    IPython prints what goes wrong while it formats a traceback, and publishes nothing then: the client gets the name
+    and the text of the exception in any case.
+    """
     if error is None:
         error = KeyboardInterrupt()
     elif loops.is_cancellation(error):
@@ -229,11 +233,12 @@ def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
     shell = cell.shell
     try:
         shell.showtraceback((type(error), error, error.__traceback__))
-        content = cell.error
-    except Exception as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
+    except BaseException as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
         print(
             f"callboard: the traceback of {type(error).__name__} cannot be shown: {text_of(second)}",
             file=sys.__stderr__,
         )
-        content = None
-    return content or {"ename": type(error).__name__, "evalue": text_of(error), "traceback": []}
+    if cell.error is None:
+        shell.show_plainly(error)
+    assert cell.error is not None
+    return cell.error

@@ -242,10 +242,12 @@ class Kernel:
             error = RuntimeError("this cell has the tag raises-exception, but it raised none")
             failed = True
         if not failed or cell.tags.suppress_error:
+            if failed and cell.error is None and error is not None:
+                shell.show_plainly(error)
             reply["status"] = "ok"
             reply["user_expressions"] = shell.user_expressions(user_expressions or {})
         else:
-            # IPython shows every error, unless a second interrupt comes while it does.
+            # IPython shows every error, unless it fails to format it, or a second interrupt comes while it does.
             shown = cell.error or cells.show(cell, error)
             reply.update(status="error", user_expressions={}, **shown)
         reply["payload"] = cell.payloads

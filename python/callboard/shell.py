@@ -498,22 +498,37 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
             cell.error = {"ename": type(exc).__name__, "evalue": text_of(exc), "traceback": []}
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
-        content = {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb}
         self._last_traceback = stb
+        self._show_error(evalue, {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb})
+
+    def show_plainly(self, error: BaseException) -> None:
+        """Shows an exception whose traceback cannot be formatted."""
+        content = {"ename": type(error).__name__, "evalue": text_of(error)}
+        self._show_error(error, {**content, "traceback": [f"{content['ename']}: {content['evalue']}"]})
+
+    def _show_error(self, error: BaseException, content: dict[str, Any]) -> None:
+        """Publishes an exception, and takes note that the cell has shown it."""
         cell = current_cell.get()
         is_part = part_of_cell.get()
         # Other tasks and threads of it show what they like.
-        if cell is not None and (is_part or loops.current_task() is cell.task.raw):
+        if cell is None or not (is_part or loops.current_task() is cell.task.raw):
+            self.kernel.core.publish("error", encode(content))
+            return
+        # An interrupt between publishing and taking note would have it shown never, or twice.
+        before, cell.in_user_code = cell.in_user_code, False
+        try:
+            if cell.abandoned:
+                pass
+            elif cell.tags.suppress_error:
+                print("\N{WARNING SIGN}")
+            else:
+                self.kernel.core.publish("error", encode(content))
             if is_part:
-                cell.shown = evalue, content
+                cell.shown = error, content
             else:
                 cell.error = content
-            if cell.abandoned:
-                return
-            if cell.tags.suppress_error:
-                print("\N{WARNING SIGN}")
-                return
-        self.kernel.core.publish("error", encode(content))
+        finally:
+            cell.in_user_code = before
 
     def _tee(self, channel: str) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         """What ``run_cell`` keeps of what is printed: nothing, as when a frontend runs a cell. It could only be had by
@@ -529,7 +544,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         """What the history keeps of an exception, also of one that cannot be turned into text."""
         try:
             return super()._format_exception_for_storage(exception, *args, **kwargs)
-        except Exception:  # noqa: BLE001 - user code
+        except BaseException:  # noqa: BLE001 - user code
             return {"ename": type(exception).__name__, "evalue": text_of(exception), "traceback": []}
 
     def payloadpage_page(
@@ -570,7 +585,7 @@ def text_of(error: BaseException | None) -> str:
     """``str(error)``, also for exceptions that cannot be turned into text."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - user code
+    except BaseException:  # noqa: BLE001 - user code
         return f"<the text of this {type(error).__name__} cannot be had>"
 
 

@@ -93,6 +93,7 @@ fn public_of(secret: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "curve")]
     fn pair() -> (String, String) {
         let pair = zmq::CurveKeyPair::new().unwrap();
         (zmq::z85_encode(&pair.public_key).unwrap(), zmq::z85_encode(&pair.secret_key).unwrap())

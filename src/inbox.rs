@@ -92,7 +92,7 @@ impl<W> Inbox<W> {
     /// Blocks until there is something to drain.
     pub fn wait(&self) -> io::Result<()> {
         let bell = self.lock().bell.clone();
-        bell.map_or(Ok(()), |bell| bell.wait(None))
+        bell.map_or(Ok(()), |bell| bell.wait())
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {

@@ -123,8 +123,8 @@ pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kerne
     let context = Assembly { publisher: publisher.clone() };
     let io = thread::Builder::new().name("callboard-io".into()).spawn(move || {
         os::panic::mark_thread();
-        if let Err(error) = os::signals::block_sigint() {
-            warn!(%error, "SIGINT may reach a thread that is not Python's");
+        if let Err(error) = os::signals::block_all() {
+            warn!(%error, "signals may reach a thread that is not Python's");
         }
         let runner = System::new();
         let assembled = runner.block_on(async { context.assemble(sockets, options) });
@@ -215,7 +215,9 @@ impl Assembly {
             second.spawn(async move {
                 match os::parent::ended(pid).await {
                     Ok(()) => lifecycle.do_send(ParentEnded),
-                    Err(error) => warn!(%error, pid, "the process JPY_PARENT_PID names cannot be watched"),
+                    Err(error) => {
+                        warn!(%error, pid, "the process that JPY_PARENT_PID names cannot be watched");
+                    }
                 }
             });
         }

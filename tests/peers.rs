@@ -149,7 +149,7 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
     assert!(kernel.kernel.publisher.is_congested(Urgency::Output));
     let bell = Arc::new(Bell::new().unwrap());
     kernel.kernel.publisher.when_room(Urgency::Output, bell.clone());
-    let waiting = thread::spawn(move || bell.wait(None).unwrap());
+    let waiting = thread::spawn(move || bell.wait().unwrap());
     kernel.iopub.peer.resume();
     kernel.iopub.text(&sent, StreamName::Stdout, &"x".repeat(CHUNK * CHUNKS));
     waiting.join().unwrap();

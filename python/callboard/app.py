@@ -12,6 +12,7 @@ from IPython.core.history import HistoryManager
 from IPython.core.profiledir import ProfileDir
 from IPython.core.shellapp import InteractiveShellApp
 from traitlets import Any as AnyTrait
+from traitlets import Bool
 from traitlets.config import Configurable
 
 from . import _core
@@ -35,6 +36,9 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
     description = "A Jupyter kernel for Python"
     classes = [ZMQInteractiveShell, ProfileDir, HistoryManager, ZMQDisplayPublisher]
 
+    capture_fd_output = Bool(
+        True, help="Show what C code and child processes write to file descriptors 1 and 2 in the cell that runs"
+    ).tag(config=True)
     core: Any = AnyTrait()
     interrupts: Interrupts = AnyTrait()  # type: ignore[assignment]
 
@@ -51,7 +55,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         session = os.environ.get("JPY_SESSION_NAME")
         if session:
             self.shell.user_ns["__session__"] = session
-        self.kernel.init_io()
+        self.kernel.init_io(capture_fds=self.capture_fd_output)
         self.init_gui_pylab()
         self.init_extensions()
         self.init_code()

@@ -57,6 +57,15 @@ def install(core: Kernel) -> comm.base_comm.CommManager:
     return manager
 
 
+def close_all(manager: comm.base_comm.CommManager) -> None:
+    """Tells the frontends that their comms end with the kernel."""
+    for each in list(manager.comms.values()):
+        try:
+            each.close(deleting=True)
+        except Exception:
+            logger.exception("%r could not be closed", each)
+
+
 def handle(manager: comm.base_comm.CommManager, request: Request) -> None:
     """Gives a comm message of a frontend to the comm that it is for."""
     message = {

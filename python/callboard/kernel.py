@@ -57,12 +57,14 @@ class Kernel:
 
     # -- set-up -----------------------------------------------------------------------------------------
 
-    def init_io(self) -> None:
-        """From now on what is printed is output of cells."""
+    def init_io(self, *, capture_fds: bool = True) -> None:
+        """From now on what is printed is output of cells; with `capture_fds` also what C code and child processes
+        write."""
         for stream in self._streams:
             if stream is not None:
                 stream.flush()
-        self.core.capture_fds()
+        if capture_fds:
+            self.core.capture_fds()
         sys.stdout = OutStream(self.core.stdout(), "stdout", 1)
         sys.stderr = OutStream(self.core.stderr(), "stderr", 2)
         context.follow_into_threads()
@@ -360,6 +362,7 @@ class Kernel:
             self._leave()
 
     def _leave(self) -> None:
+        comms.close_all(self.comm_manager)
         self.main.grace = _GRACE
         self.main.stop(force=True)
         self.main.on_stop = lambda: None

@@ -63,6 +63,7 @@ def _leave() -> NoReturn:
     # Waits for threads that are not daemons, as the interpreter does before it runs atexit handlers.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
+    _core.end_group()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()

@@ -363,8 +363,8 @@ fn home() -> io::Result<ArbiterHandle> {
     }
     let (sender, started) = mpsc::channel();
     thread::Builder::new().name("callboard-callers".into()).spawn(move || {
-        if let Err(error) = crate::os::signals::block_sigint() {
-            warn!(%error, "SIGINT may reach a thread that is not Python's");
+        if let Err(error) = crate::os::signals::block_all() {
+            warn!(%error, "signals may reach a thread that is not Python's");
         }
         let system = System::new();
         if sender.send(system.runtime().block_on(async { Arbiter::current() })).is_ok()

@@ -59,15 +59,24 @@ impl Bell {
         self.read.as_raw_fd()
     }
 
-    /// Waits until the bell is rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes that
-    /// `unblocked` (a signal mask to wait with) lets through.
-    pub fn wait(&self, unblocked: Option<&libc::sigset_t>) -> io::Result<()> {
-        self.wait_for(unblocked, None)
+    /// Waits until the bell is rung, whatever signals come.
+    pub fn wait(&self) -> io::Result<()> {
+        loop {
+            match self.wait_for(None, None) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                waited => return waited.map(drop),
+            }
+        }
     }
 
     /// As [`wait`](Self::wait), but for no longer than `timeout`; it may be a little less than a millisecond
-    /// longer.
-    pub fn wait_for(&self, unblocked: Option<&libc::sigset_t>, timeout: Option<Duration>) -> io::Result<()> {
+    /// longer. Returns whether the bell was rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes; `unblocked` is a signal mask to wait
+    /// with.
+    pub fn wait_for(
+        &self,
+        unblocked: Option<&libc::sigset_t>,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
         let mut poll = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
         #[cfg(target_os = "linux")]
         // SAFETY: one pollfd and a timeout that outlive the call; a null timeout waits; the mask is valid or
@@ -97,7 +106,7 @@ impl Bell {
             }
             ready
         };
-        if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
     }
 }
 
@@ -121,8 +130,8 @@ mod tests {
         let bell = Bell::new().unwrap();
         bell.ring();
         bell.ring();
-        bell.wait(None).unwrap();
-        bell.wait(None).unwrap();
+        bell.wait().unwrap();
+        bell.wait().unwrap();
         bell.clear();
         let mut poll = libc::pollfd { fd: bell.fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd that outlives the call.
@@ -133,7 +142,7 @@ mod tests {
     fn a_wait_can_end_without_a_ring() {
         let bell = Bell::new().unwrap();
         let start = std::time::Instant::now();
-        bell.wait_for(None, Some(Duration::from_millis(20))).unwrap();
+        assert!(!bell.wait_for(None, Some(Duration::from_millis(20))).unwrap());
         assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::bell::Bell;
-use super::signals::block_sigint;
+use super::signals::block_all;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
@@ -58,7 +58,15 @@ impl Capture {
     /// Publishes what has been written so far, so that it comes before what is published next.
     pub fn drain(&self) {
         for pipe in &self.pipes {
-            while pipe.lock().unwrap_or_else(PoisonError::into_inner).read_some(&self.publisher) {}
+            let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+            // No more than that: a process that writes without a pause would keep the caller for ever.
+            let mut left = pipe.waiting();
+            while left > 0 {
+                match pipe.read_some(&self.publisher) {
+                    0 => break,
+                    count => left = left.saturating_sub(count),
+                }
+            }
         }
     }
 
@@ -75,8 +83,8 @@ impl Capture {
 
     fn run(&self) {
         super::panic::mark_thread();
-        if let Err(error) = block_sigint() {
-            tracing::warn!(%error, "SIGINT may reach the capture thread");
+        if let Err(error) = block_all() {
+            tracing::warn!(%error, "signals may reach the capture thread");
         }
         let fds = self
             .pipes
@@ -106,7 +114,7 @@ impl Capture {
             if self.publisher.is_congested(Urgency::Output) {
                 // Whoever writes waits on the full pipe meanwhile.
                 self.publisher.when_room(Urgency::Output, self.room.clone());
-                if let Err(error) = self.room.wait(None) {
+                if let Err(error) = self.room.wait() {
                     tracing::error!(%error, "output of C code and child processes is no longer held back");
                 }
                 self.room.clear();
@@ -116,8 +124,16 @@ impl Capture {
 }
 
 impl Pipe {
-    /// Reads once. False if there was nothing.
-    fn read_some(&mut self, publisher: &Publisher) -> bool {
+    /// How many bytes can be read at once.
+    fn waiting(&self) -> usize {
+        let mut count: libc::c_int = 0;
+        // SAFETY: an open descriptor, and room for the number.
+        let status = unsafe { libc::ioctl(self.reader.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+        if status == 0 { usize::try_from(count).unwrap_or_default() } else { 0 }
+    }
+
+    /// Reads once. Returns how many bytes there were.
+    fn read_some(&mut self, publisher: &Publisher) -> usize {
         let mut buffer = [0_u8; 16 * 1024];
         match self.reader.read(&mut buffer) {
             Ok(count) if count > 0 => {
@@ -126,9 +142,9 @@ impl Pipe {
                 let text = String::from_utf8_lossy(&self.partial[..whole]);
                 publisher.foreign_text(&publisher.foreground(), self.name, &text);
                 self.partial.drain(..whole);
-                true
+                count
             }
-            _ => false,
+            _ => 0,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod bell;
 pub mod capture;
 pub mod crash;
 pub mod files;
+pub mod group;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod panic;

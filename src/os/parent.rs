@@ -1,13 +1,56 @@
 //! Notices the end of the process that started the kernel, without polling.
+//!
+//! It is the process that is watched, not who the parent is: an orphan is given to process 1 or to a subreaper, and a
+//! provisioner need not be the parent.
 
 use std::io;
 
-/// The process that `JPY_PARENT_PID` names, as Jupyter's servers and clients set it.
+/// Jupyter's servers and clients put their process id there.
+const VARIABLE: &str = "JPY_PARENT_PID";
+
+/// The process that `JPY_PARENT_PID` names. None if it is not to be watched: without a number, for process 1, which
+/// outlives all others of its container, and if the number is from another container.
 pub fn from_environment() -> Option<libc::pid_t> {
-    std::env::var("JPY_PARENT_PID").ok()?.parse().ok().filter(|pid| *pid > 0)
+    let value = std::env::var(VARIABLE).ok()?;
+    let Some(pid) = parse(&value) else {
+        tracing::warn!(value, "{VARIABLE} is no process id: the kernel does not notice when its parent ends");
+        return None;
+    };
+    // SAFETY: these always succeed.
+    let (me, parent, session) = unsafe { (libc::getpid(), libc::getppid(), libc::getsid(0)) };
+    if pid <= 1 || pid == me {
+        return None;
+    }
+    if !exists(pid) && !is_known_here(parent, session) {
+        tracing::info!(pid, "{VARIABLE} names a process outside of this container, which is not watched");
+        return None;
+    }
+    Some(pid)
 }
 
-/// Completes when the process has ended.
+/// A process id, or 0 for none.
+fn parse(value: &str) -> Option<libc::pid_t> {
+    match value.trim() {
+        "" => Some(0),
+        value => value.parse().ok().filter(|pid| *pid >= 0),
+    }
+}
+
+/// Whether numbers of processes mean here what they meant to the process that started this one. They do not in a
+/// container that has inherited the environment from outside: there the parent is the container's first process or
+/// outside (0), and so is the leader of the session. An orphan may be a child of the first process too, but is in a
+/// session of its own, or of those that started it.
+fn is_known_here(parent: libc::pid_t, session: libc::pid_t) -> bool {
+    parent > 1 || (parent == 1 && session > 1)
+}
+
+fn exists(pid: libc::pid_t) -> bool {
+    // SAFETY: a plain system call that sends nothing.
+    let status = unsafe { libc::kill(pid, 0) };
+    status == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Completes when the process has ended, at once if there is none: it ended before anybody could watch it.
 #[cfg(target_os = "linux")]
 pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
     use std::os::fd::{FromRawFd, OwnedFd};
@@ -17,7 +60,7 @@ pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
     // SAFETY: plain system call; the result is checked and owned at once.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        return if_gone(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: fresh descriptor, owned by nobody else, and by `fd` as long as it is watched.
@@ -25,7 +68,7 @@ pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
     fd.readable().await.map(drop)
 }
 
-/// Completes when the process has ended.
+/// Completes when the process has ended, at once if there is none: it ended before anybody could watch it.
 #[cfg(not(target_os = "linux"))]
 pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -39,7 +82,7 @@ pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
 
 #[cfg(not(target_os = "linux"))]
 fn wait_with_kqueue(pid: libc::pid_t) -> io::Result<()> {
-    super::signals::block_sigint()?;
+    super::signals::block_all()?;
     // SAFETY: plain system calls on a descriptor that is checked first; the structures outlive the calls.
     unsafe {
         let queue = libc::kqueue();
@@ -53,8 +96,46 @@ fn wait_with_kqueue(pid: libc::pid_t) -> io::Result<()> {
         event.fflags = libc::NOTE_EXIT;
         let mut seen: libc::kevent = std::mem::zeroed();
         let count = libc::kevent(queue, &raw const event, 1, &raw mut seen, 1, std::ptr::null());
-        let result = if count < 0 { Err(io::Error::last_os_error()) } else { Ok(()) };
+        let error = if count < 0 {
+            Some(io::Error::last_os_error())
+        } else if seen.flags & libc::EV_ERROR != 0 {
+            Some(io::Error::from_raw_os_error(i32::try_from(seen.data).unwrap_or_default()))
+        } else {
+            None
+        };
         libc::close(queue);
-        result
+        error.map_or(Ok(()), if_gone)
+    }
+}
+
+/// A process that is not there has ended.
+fn if_gone(error: io::Error) -> io::Result<()> {
+    if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_variable_may_hold() {
+        for (value, pid) in [("", 0), ("0", 0), ("1", 1), ("4711", 4711), (" 4711\n", 4711)] {
+            assert_eq!(parse(value), Some(pid), "{value:?}");
+        }
+        for value in ["-1", "abc", "12x", "99999999999999", "1.5"] {
+            assert_eq!(parse(value), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_from_outside_a_container_mean_nothing() {
+        // Started from outside of it; by its first process, in whose session it is; in a session from outside.
+        for (parent, session) in [(0, 0), (0, 1), (0, 7), (1, 1), (1, 0)] {
+            assert!(!is_known_here(parent, session), "{parent} {session}");
+        }
+        // An orphan; a child of a subreaper; a child of any other process.
+        for (parent, session) in [(1, 7), (50, 7), (50, 0), (50, 1)] {
+            assert!(is_known_here(parent, session), "{parent} {session}");
+        }
     }
 }

@@ -15,10 +15,13 @@ use std::time::Duration;
 
 use super::bell::Bell;
 
-/// How long Python has to notice a signal before its system call is cut short. Code in C that does not return to Python
-/// notices nothing: after these it is left alone.
-const PATIENCE: [Duration; 3] =
-    [Duration::from_millis(50), Duration::from_millis(200), Duration::from_secs(1)];
+/// How long Python has to notice a signal before its system call is cut short, the first time.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// How often it is cut short, each time after twice as long. Each attempt can come just before the call, as the signal
+/// did; code in C may take long before it calls. Code that never returns to Python notices nothing: after these, which
+/// take a minute and a half, it is left alone.
+const ATTEMPTS: u32 = 11;
 
 static BELL: OnceLock<Bell> = OnceLock::new();
 static PYTHONS_HANDLER: AtomicUsize = AtomicUsize::new(0);
@@ -83,15 +86,16 @@ fn make_harmless() -> io::Result<()> {
 }
 
 extern "C" fn handle(signal: libc::c_int) {
-    CAME.fetch_add(1, Ordering::AcqRel);
-    if let Some(bell) = BELL.get() {
-        bell.ring();
-    }
     let handler = PYTHONS_HANDLER.load(Ordering::Acquire);
     if handler != libc::SIG_DFL && handler != libc::SIG_IGN {
         // SAFETY: what sigaction() gave out for a handler without SA_SIGINFO, as Python installs them.
         let handler = unsafe { std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler) };
         handler(signal);
+    }
+    // Afterwards: what counts as noticed must have been there for Python to see.
+    CAME.fetch_add(1, Ordering::AcqRel);
+    if let Some(bell) = BELL.get() {
+        bell.ring();
     }
 }
 
@@ -100,23 +104,29 @@ fn run(main: libc::pthread_t) {
     let Some(bell) = BELL.get() else {
         return;
     };
-    if let Err(error) = super::signals::block_sigint().and_then(|()| watch_over(main, bell)) {
+    if let Err(error) = super::signals::block_all().and_then(|()| watch_over(main, bell)) {
         tracing::error!(%error, "an interrupt may go unnoticed: send it again");
     }
 }
 
 fn watch_over(main: libc::pthread_t, bell: &Bell) -> io::Result<()> {
     loop {
-        bell.wait(None)?;
-        for patience in PATIENCE {
-            bell.clear();
-            thread::sleep(patience);
+        bell.wait()?;
+        bell.clear();
+        let mut patience = PATIENCE;
+        thread::sleep(patience);
+        for _ in 0..ATTEMPTS {
             if NOTICED.load(Ordering::Acquire) >= CAME.load(Ordering::Acquire) {
                 break;
             }
             tracing::debug!("SIGINT has not been noticed yet");
             // SAFETY: the main thread lives as long as the process.
             unsafe { libc::pthread_kill(main, libc::SIGURG) };
+            patience *= 2;
+            // For another signal it begins anew: what keeps Python from noticing may be something else by then.
+            if bell.wait_for(None, Some(patience))? {
+                break;
+            }
         }
     }
 }

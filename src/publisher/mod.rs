@@ -54,7 +54,7 @@ pub enum Urgency {
     Output,
     /// Messages of comms: whoever publishes waits for room. The two ends of a comm would disagree if one was lost.
     Kept,
-    /// There are few for each request, and clients wait for them: they go into the queue at once.
+    /// There are few for each request or comm, and clients wait for them: they go into the queue at once.
     Essential,
 }
 
@@ -407,10 +407,10 @@ mod tests {
         assert!(publisher.is_congested(Urgency::Output), "half is still full");
         assert_eq!(take(&publisher), "message");
         assert!(!publisher.is_congested(Urgency::Output));
-        bell.wait(None)?;
+        bell.wait()?;
         bell.clear();
         publisher.when_room(Urgency::Output, bell.clone());
-        bell.wait(None)
+        bell.wait()
     }
 
     #[test]

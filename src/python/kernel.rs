@@ -20,7 +20,7 @@ use crate::boot::{Booted, boot};
 use crate::job;
 use crate::kernel;
 use crate::os::capture::Capture;
-use crate::os::{crash, files, sigint, signals};
+use crate::os::{crash, files, group, sigint, signals};
 use crate::publisher::Urgency;
 use crate::settings::Settings;
 use crate::wire::MessageType;
@@ -31,6 +31,9 @@ const LARGE: usize = 64 * 1024;
 
 /// How long closing waits for subscribers to take what was published.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long the processes that cells have left behind have to end when they are asked to.
+const GROUP_GRACE: Duration = Duration::from_millis(500);
 
 /// A running kernel. It answers what needs no Python by itself; Python drains the inboxes.
 #[pyclass(frozen, module = "callboard._core")]
@@ -97,6 +100,12 @@ pub fn watch_sigint() -> PyResult<()> {
 #[pyfunction]
 pub fn sigint_noticed() {
     sigint::noticed();
+}
+
+/// Ends the processes that cells have left in the kernel's process group. To be called at the very end.
+#[pyfunction]
+pub fn end_group(py: Python<'_>) {
+    py.detach(|| group::end(GROUP_GRACE));
 }
 
 /// Sends SIGINT to the calling thread, a moment later: what it does now would swallow it.

@@ -40,7 +40,8 @@ pub mod _core {
     use super::inbox::Inbox;
     #[pymodule_export]
     use super::kernel::{
-        Kernel, block_sigint, interrupt_again, prepare_for_crash, sigint_noticed, start, watch_sigint,
+        Kernel, block_sigint, end_group, interrupt_again, prepare_for_crash, sigint_noticed, start,
+        watch_sigint,
     };
     #[pymodule_export]
     use super::parent::Parent;
@@ -95,7 +96,7 @@ fn wait_until<T>(
         }
         match py.detach(|| bell.wait_for(Some(&mask), left)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error.into()),
-            Ok(()) => bell.clear(),
+            Ok(_) => bell.clear(),
             Err(_) => {}
         }
     };

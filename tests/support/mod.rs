@@ -608,7 +608,7 @@ pub fn end_thread(caller: &Link) {
 pub fn awaited(answer: &Arc<Answer>) -> String {
     let answer = answer.clone();
     within_patience("the answer to a prompt", move || {
-        answer.bell().wait(None).unwrap();
+        answer.bell().wait().unwrap();
         answer.take().unwrap()
     })
 }

@@ -327,7 +327,7 @@ impl Interpreter {
                 let content = InputRequest { prompt: rest.to_owned(), password: false };
                 let parent = request.job.parent.clone();
                 self.starter.kernel.ask(Ask { parent, content, answer: answer.clone() });
-                answer.bell().wait(None).unwrap();
+                answer.bell().wait().unwrap();
                 let text = format!("{rest}={}", answer.take().unwrap());
                 self.print(request, StreamName::Stdout, &text);
             }

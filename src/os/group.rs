@@ -41,13 +41,13 @@ fn signal(me: libc::pid_t, signal: libc::c_int) -> bool {
 
 /// Whether there are others in the group.
 fn others(me: libc::pid_t) -> bool {
-    // A child that has ended counts until somebody takes notice.
+    // Where zombies are not told from others, a child that has ended counts until somebody takes notice.
     // SAFETY: no status is asked for.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
     !members(me).is_empty()
 }
 
-/// The other processes of the group.
+/// The other processes of the group that have not ended.
 #[cfg(target_os = "linux")]
 fn members(me: libc::pid_t) -> Vec<libc::pid_t> {
     let Ok(all) = std::fs::read_dir("/proc") else {
@@ -55,8 +55,17 @@ fn members(me: libc::pid_t) -> Vec<libc::pid_t> {
     };
     all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         // SAFETY: a plain system call; a process that has ended meanwhile is in no group.
-        .filter(|pid| *pid != me && unsafe { libc::getpgid(*pid) } == me)
+        .filter(|pid| *pid != me && unsafe { libc::getpgid(*pid) } == me && !is_zombie(*pid))
         .collect()
+}
+
+/// Whether a process has ended, and its parent (which may be nobody's concern) has not taken notice.
+#[cfg(target_os = "linux")]
+fn is_zombie(pid: libc::pid_t) -> bool {
+    // The name, in parentheses, may contain anything.
+    std::fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.iter().rposition(|byte| *byte == b')').is_some_and(|end| stat[end..].starts_with(b") Z"))
+    })
 }
 
 /// The other processes of the group.

@@ -85,20 +85,23 @@ def test_a_shutdown_ends_a_cell_that_runs(fresh_kernel: Kernel, fresh_client: Cl
     ],
     ids=["thread", "atexit", "atexit with the GIL", "task", "signals ignored"],
 )
-def test_a_shutdown_comes_to_its_end_whatever_python_does(
-    fresh_kernel: Kernel, fresh_client: Client, code: str
-) -> None:
-    assert fresh_client.run(code).status == "ok"
-    assert fresh_client.ask("shutdown_request", {"restart": False}, channel="control")["status"] == "ok"
-    fresh_kernel.wait_end(AT_LAST)
+def test_a_shutdown_comes_to_its_end_whatever_python_does(start_kernel: Callable[..., Kernel], code: str) -> None:
+    kernel = start_kernel("--shutdown-deadline=0.5")
+    with kernel.connect() as client:
+        assert client.run(code).status == "ok"
+        assert client.ask("shutdown_request", {"restart": False}, channel="control")["status"] == "ok"
+        assert kernel.wait_end(AT_LAST) == 0
+    assert ("the process ends now deadline=500ms" in kernel.terminal) == ("signal" not in code)
 
 
 def test_a_cell_that_never_lets_the_gil_go_does_not_stop_the_shutdown(
     fresh_kernel: Kernel, fresh_client: Client
 ) -> None:
-    fresh_client.start("import ctypes\nprint('started', flush=True)\nctypes.PyDLL(None).sleep(1000)")
+    # `sleep` of the C library would return when it is interrupted.
+    fresh_client.start("print('started', flush=True)\nsum(range(10**13))")
     assert fresh_client.ask("shutdown_request", {"restart": False}, channel="control")["status"] == "ok"
-    fresh_kernel.wait_end(AT_LAST)
+    assert fresh_kernel.wait_end(AT_LAST) == 0
+    assert "the process ends now deadline=3s" in fresh_kernel.terminal
 
 
 def test_exit_in_a_cell_ends_the_kernel(fresh_kernel: Kernel, fresh_client: Client) -> None:

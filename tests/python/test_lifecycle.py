@@ -97,8 +97,9 @@ def test_a_shutdown_comes_to_its_end_whatever_python_does(start_kernel: Callable
 def test_a_cell_that_never_lets_the_gil_go_does_not_stop_the_shutdown(
     fresh_kernel: Kernel, fresh_client: Client
 ) -> None:
-    # `sleep` of the C library would return when it is interrupted.
-    fresh_client.start("print('started', flush=True)\nsum(range(10**13))")
+    # `sleep` of the C library would return when it is interrupted; this waits for a command that cannot be.
+    command = "trap '' INT TERM; echo started; while :; do sleep 1; done"
+    fresh_client.start(f"import ctypes\nctypes.PyDLL(None).system({command.encode()!r})")
     assert fresh_client.ask("shutdown_request", {"restart": False}, channel="control")["status"] == "ok"
     assert fresh_kernel.wait_end(AT_LAST) == 0
     assert "the process ends now deadline=3s" in fresh_kernel.terminal

@@ -137,10 +137,14 @@ class Interrupts:
         return not filename.startswith(_OWN) and (filename.startswith(_PACKAGES) or not filename.startswith(_LIBRARY))
 
 
-def leave_out_handler(traceback: TracebackType) -> None:
-    """Ends a traceback where the user's code ends, and not in the handler of SIGINT."""
+#: Code of the kernel's that a `KeyboardInterrupt` can come from: the handler of SIGINT, and what waits with the kernel.
+LAST: set[CodeType] = {Interrupts._handle.__code__}
+
+
+def leave_out_last(traceback: TracebackType) -> None:
+    """Ends the traceback of a `KeyboardInterrupt` where the user's code ends."""
     at: TracebackType | None = traceback
     while at is not None and at.tb_next is not None:
-        if at.tb_next.tb_frame.f_code is Interrupts._handle.__code__:
+        if at.tb_next.tb_frame.f_code in LAST:
             at.tb_next = None
         at = at.tb_next

@@ -32,7 +32,7 @@ from .compiler import Compiler
 from .context import Parent, current_cell, current_parent, current_shell, part_of_cell
 from .display import ZMQDisplayPublisher, ZMQShellDisplayHook
 from .history import History, SubshellHistory
-from .interrupt import leave_out_handler
+from .interrupt import leave_out_last
 from .jsonutil import encode
 from .magics import KernelMagics
 
@@ -456,7 +456,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         up ``TimeoutError``."""
         error = sys.exc_info()[1] if exc_tuple is None else exc_tuple[1]
         if isinstance(error, KeyboardInterrupt) and error.__traceback__ is not None:
-            leave_out_handler(error.__traceback__)
+            leave_out_last(error.__traceback__)
         from . import cells
 
         cell = current_cell.get()
@@ -468,6 +468,10 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
             return
         stopped = error is not None and loops.is_stopped(error)
         if cell is not None and stopped and (cell.timed_out or cell.interrupted):
+            if not part_of_cell.get() and isinstance(cell.shown[0], (KeyboardInterrupt, TimeoutError)):
+                # What stopped the cell has stopped a part of it first, which has shown it.
+                cell.error = cell.shown[1]
+                return
             cell.ending = True
             replacement: BaseException = KeyboardInterrupt()
             if cell.timed_out:

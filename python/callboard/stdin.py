@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError
 
+from . import interrupt
+
 if TYPE_CHECKING:
     from .kernel import Kernel
 
@@ -38,5 +40,6 @@ def install(kernel: Kernel) -> None:
         """Asks for a line in the frontend, which does not show it."""
         return ask(prompt, password=True)
 
+    interrupt.LAST.update((input.__code__, getpass_.__code__))
     builtins.input = input  # type: ignore[assignment]
     getpass.getpass = getpass_

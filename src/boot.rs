@@ -78,6 +78,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     start_log(&settings, terminal.clone())?;
     os::crash::install(&terminal).map_err(BootError::Signals)?;
     os::panic::install(terminal);
+    os::limits::raise_open_files();
 
     let mut leftovers = Vec::new();
     let booted = listen(&settings, &mut leftovers).and_then(|listening| {
@@ -223,7 +224,7 @@ fn bind_all(
     let (control, control_port) = bind(Role::Router, connection.control_port)?;
     let (stdin, stdin_port) = bind(Role::Router, connection.stdin_port)?;
     let (iopub, iopub_port) = bind(Role::Publisher, connection.iopub_port)?;
-    let (heartbeat, hb_port) = bind(Role::Router, connection.hb_port)?;
+    let (heartbeat, hb_port) = bind(Role::Heartbeat, connection.hb_port)?;
     *connection =
         Connection { shell_port, iopub_port, stdin_port, control_port, hb_port, ..connection.clone() };
     let connect =

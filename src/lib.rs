@@ -15,6 +15,7 @@
 //! * [`publisher`]: the way to iopub
 //! * [`kernel`]: puts all of these together; [`boot`]: from the command line ([`settings`],
 //!   [`connection`], [`registration`], [`curve`]) to a kernel that answers
+//! * `shown`: what others have sent, in messages of ours
 //! * [`os`]: signals, descriptors, the parent process
 
 pub mod actors;
@@ -33,5 +34,6 @@ pub mod registration;
 pub mod request;
 pub mod run_mode;
 pub mod settings;
+mod shown;
 pub mod transport;
 pub mod wire;

@@ -17,6 +17,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::shown::quoted;
+
 /// Where a cell runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunMode {
@@ -53,13 +55,13 @@ pub enum Backend {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RunModeError {
     /// Not one of the modes.
-    #[error("{} is not a run mode: use queue, task, thread, or thread with options ({OPTIONS})", shown(.0))]
+    #[error("{} is not a run mode: use queue, task, thread, or thread with options ({OPTIONS})", quoted(.0))]
     Unknown(String),
     /// Not one of the options.
-    #[error("thread has no option {}: the options are {OPTIONS}", shown(.0))]
+    #[error("thread has no option {}: the options are {OPTIONS}", quoted(.0))]
     Option(String),
     /// A value that the option does not take.
-    #[error("{} is not a value for the option {option}: the options are {OPTIONS}", shown(.value))]
+    #[error("{} is not a value for the option {option}: the options are {OPTIONS}", quoted(.value))]
     Value {
         /// The option.
         option: String,
@@ -67,7 +69,7 @@ pub enum RunModeError {
         value: String,
     },
     /// A quote without its other half.
-    #[error("a quotation mark is not closed in {}", shown(.0))]
+    #[error("a quotation mark is not closed in {}", quoted(.0))]
     Quote(String),
 }
 
@@ -190,15 +192,6 @@ fn uncommented(line: &str) -> Option<&str> {
     line.strip_prefix("##").or_else(|| line.strip_prefix("# "))
 }
 
-/// A text, quoted, or as much of it as a message can show.
-fn shown(text: &str) -> String {
-    const MOST: usize = 80; // characters
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{:?}...", &text[..end]),
-        None => format!("{text:?}"),
-    }
-}
-
 fn starts_with_option(text: &str) -> bool {
     let name = text.split('=').next().unwrap_or_default();
     name.len() < text.len() && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -313,7 +306,6 @@ mod tests {
             let error = RunMode::parse(&mode).unwrap_err().to_string();
             assert!(error.contains("\u{1f980}\"...") && error.len() < 1000, "{error:.200}");
         }
-        assert_eq!(shown(&"x".repeat(80)), format!("\"{}\"", "x".repeat(80)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::pending::{How, Promise};
 use crate::publisher::Publisher;
 use crate::request::Request;
 use crate::run_mode::RunMode;
+use crate::shown::{clipped, quoted};
 use crate::wire::MessageType;
 use crate::wire::content::{
     self, CommClose, CommOpen, ConnectReply, CreateSubshellReply, DeleteSubshellReply, DeleteSubshellRequest,
@@ -101,8 +102,9 @@ impl Router {
 
     fn route(&mut self, job: Job) {
         if let Err(problem) = content::check(&job.kind, &job.content) {
-            let message = format!("the content of this {} cannot be read: {problem}", job.kind);
-            warn!(kind = %job.kind, %problem, "a request with malformed content was refused");
+            let kind = clipped(job.kind.as_str());
+            let message = format!("the content of this {kind} cannot be read: {problem}");
+            warn!(kind, %problem, "a request with malformed content was refused");
             return self.request(job).refuse("InvalidRequest", &message);
         }
         let Routes { shell, control, comms, lifecycle, .. } = &self.routes;
@@ -284,10 +286,10 @@ impl Router {
     }
 
     fn refuse_unknown(&self, job: Job) {
-        warn!(kind = %job.kind, channel = job.channel.as_str(), "a message of an unknown type came in");
+        let (kind, channel) = (clipped(job.kind.as_str()), job.channel.as_str());
+        warn!(kind, channel, "a message of an unknown type came in");
         if job.kind.reply().is_some() {
-            let message =
-                format!("callboard does not know {} on the {} channel", job.kind, job.channel.as_str());
+            let message = format!("callboard does not know {kind} on the {channel} channel");
             self.request(job).refuse("UnknownMessageType", &message);
         } else {
             // No reply is known, but clients wait for idle.
@@ -421,7 +423,7 @@ impl Handler<SettleAll> for Router {
 }
 
 fn unknown_subshell(id: &str) -> String {
-    format!("there is no subshell {id:?}: it was deleted, or is another kernel's")
+    format!("there is no subshell {}: it was deleted, or is another kernel's", quoted(id))
 }
 
 impl Handler<Inbound> for Router {

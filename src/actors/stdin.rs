@@ -10,6 +10,7 @@ use super::socket::Inbound;
 use crate::job::{Job, Parent, Reply};
 use crate::os::bell::Bell;
 use crate::publisher::Publisher;
+use crate::shown::clipped;
 use crate::wire::content::{Content, InputReply, InputRequest};
 use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing};
 
@@ -93,7 +94,10 @@ impl Stdin {
         };
         match serde_json::from_slice::<InputReply>(&job.content) {
             Ok(reply) => self.open.remove(at).answer.give(reply.value),
-            Err(problem) => warn!(%problem, "an input_reply could not be read and was dropped: answer again"),
+            Err(problem) => warn!(
+                problem = clipped(&problem.to_string()),
+                "an input_reply could not be read and was dropped: answer again"
+            ),
         }
     }
 }
@@ -113,7 +117,9 @@ impl Handler<Inbound> for Stdin {
     fn handle(&mut self, inbound: Inbound, _: &mut Self::Context) {
         match inbound {
             Inbound::Job(job) if job.kind == MessageType::InputReply => self.answered(&job),
-            Inbound::Job(job) => warn!(kind = %job.kind, "only input_reply belongs on stdin: dropped"),
+            Inbound::Job(job) => {
+                warn!(kind = clipped(job.kind.as_str()), "only input_reply belongs on stdin: dropped")
+            }
             Inbound::Barrier(_) => {}
         }
     }

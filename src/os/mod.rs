@@ -5,6 +5,7 @@ pub mod capture;
 pub mod crash;
 pub mod files;
 pub mod group;
+pub mod limits;
 #[cfg(target_os = "linux")]
 pub mod memory;
 pub mod panic;

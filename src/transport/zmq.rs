@@ -28,11 +28,22 @@ const LINGER_MS: i32 = 1000;
 /// How many messages may wait for one subscriber of iopub before the kernel holds back.
 const IOPUB_HIGH_WATER_MARK: i32 = 1000;
 
+/// How long what comes in on iopub may be, in bytes: a subscription, that is a byte and a topic. libzmq keeps a node of
+/// its own for each byte of a topic; a connection that sends more is closed.
+const LONGEST_SUBSCRIPTION: i64 = 1024;
+
+/// How long a frame of a heartbeat may be, in bytes, and how many of them may wait in each direction for one client.
+/// They are not signed: whoever can connect could fill the memory with echoes that it does not read.
+const LONGEST_HEARTBEAT: i64 = 1024 * 1024;
+const HEARTBEAT_HIGH_WATER_MARK: i32 = 100;
+
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Requests in, replies out, each to the client it is for: shell, control, stdin, heartbeat.
+    /// Requests in, replies out, each to the client it is for: shell, control, stdin.
     Router,
+    /// Echoes: the heartbeat. Those that a client does not read are dropped.
+    Heartbeat,
     /// The same messages to all subscribers: iopub.
     Publisher,
 }
@@ -101,7 +112,7 @@ pub fn bind(
 ) -> Result<Bound, BindError> {
     let bound = || -> zmq::Result<Bound> {
         let mut socket = context.socket(match role {
-            Role::Router => zmq::ROUTER,
+            Role::Router | Role::Heartbeat => zmq::ROUTER,
             Role::Publisher => zmq::XPUB,
         })?;
         socket.set_linger(LINGER_MS)?;
@@ -122,6 +133,12 @@ pub fn bind(
                 socket.set_router_mandatory(true)?;
                 socket.set_sndhwm(0)?;
             }
+            Role::Heartbeat => {
+                socket.set_router_handover(true)?;
+                socket.set_sndhwm(HEARTBEAT_HIGH_WATER_MARK)?;
+                socket.set_rcvhwm(HEARTBEAT_HIGH_WATER_MARK)?;
+                socket.set_maxmsgsize(LONGEST_HEARTBEAT)?;
+            }
             Role::Publisher => {
                 // Tell of every new subscriber, and let us put its subscription into force, so that it is
                 // greeted before it gets anything else; and refuse to send, rather than drop, when one of
@@ -129,6 +146,7 @@ pub fn bind(
                 switch_on(&mut socket, zmq_sys::ZMQ_XPUB_MANUAL)?;
                 switch_on(&mut socket, zmq_sys::ZMQ_XPUB_NODROP)?;
                 socket.set_sndhwm(IOPUB_HIGH_WATER_MARK)?;
+                socket.set_maxmsgsize(LONGEST_SUBSCRIPTION)?;
             }
         }
         for_owner_only(|| socket.bind(address))?;

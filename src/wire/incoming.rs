@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::{DELIMITER, Frames, Header, MessageType, ReplayGuard, Signer};
+use crate::shown::clipped;
 
 /// A message as it came from a client: verified, its header read, the other dicts still raw JSON.
 #[derive(Debug)]
@@ -47,10 +48,10 @@ pub enum WireError {
     #[error("the message was sent before (replayed signature)")]
     Replayed,
     /// The header is not what the protocol says.
-    #[error("the header cannot be read: {0}")]
+    #[error("the header cannot be read: {}", clipped(&.0.to_string()))]
     BadHeader(#[source] serde_json::Error),
-    /// Parent header or metadata is not a JSON object.
-    #[error("the {part} is not a JSON object")]
+    /// Header, parent header or metadata is not a JSON object that every client could read.
+    #[error("the {part} is not a JSON object, or is nested more than {MAX_DEPTH} deep")]
     NotAnObject {
         /// Which of the dicts.
         part: &'static str,
@@ -79,15 +80,11 @@ impl Incoming {
     /// Reads frames: counts before it indexes, verifies before it parses.
     pub fn decode(frames: Frames, signer: &Signer, replays: &ReplayGuard) -> Result<Self, WireError> {
         let count = frames.len();
+        let at = frames.iter().position(|frame| &**frame == DELIMITER);
+        let at = at.ok_or(WireError::NoDelimiter { frames: count })?;
         let mut frames = frames.into_iter();
-        let mut idents = Vec::new();
-        loop {
-            match frames.next() {
-                Some(frame) if &*frame == DELIMITER => break,
-                Some(frame) => idents.push(frame.to_vec()),
-                None => return Err(WireError::NoDelimiter { frames: count }),
-            }
-        }
+        let idents: Vec<_> = frames.by_ref().take(at).collect();
+        frames.next();
         let got = frames.len();
         let mut next = || frames.next().ok_or(WireError::TooFewFrames { got });
         let signature = next()?;
@@ -97,22 +94,60 @@ impl Incoming {
             Ok(Some(digest)) if !replays.admit(digest) => return Err(WireError::Replayed),
             Ok(_) => {}
         }
-        let raw_header = header.to_vec();
-        let header: Header = serde_json::from_slice(&raw_header).map_err(WireError::BadHeader)?;
-        for (part, raw) in [("parent header", &parent), ("metadata", &metadata)] {
+        let read: Header = serde_json::from_slice(&header).map_err(WireError::BadHeader)?;
+        // The header is echoed to all clients: what serde forgives (a list for a struct, bytes that are no text where
+        // it does not look) others do not.
+        for (part, raw) in [("header", &header), ("parent header", &parent), ("metadata", &metadata)] {
             if !is_object(raw) {
                 return Err(WireError::NotAnObject { part });
             }
         }
-        let kind = MessageType::parse(&header.msg_type);
-        Ok(Self { idents, raw_header, header, kind, parent, metadata, content, buffers: frames.collect() })
+        let kind = MessageType::parse(&read.msg_type);
+        // Copied only now: whoever sends what is not signed can make them as long as they like.
+        let idents = idents.iter().map(|ident| ident.to_vec()).collect();
+        Ok(Self {
+            idents,
+            raw_header: header.to_vec(),
+            header: read,
+            kind,
+            parent,
+            metadata,
+            content,
+            buffers: frames.collect(),
+        })
     }
 }
 
+/// How deep header, parent header and metadata may be nested. Python's parser gives up at 1,000, serde's at 128.
+const MAX_DEPTH: usize = 100;
+
+/// Whether this is a JSON object, text throughout and not nested deeper than [`MAX_DEPTH`].
 fn is_object(raw: &[u8]) -> bool {
     raw == super::EMPTY_OBJECT
-        || (raw.trim_ascii_start().first() == Some(&b'{')
-            && serde_json::from_slice::<serde::de::IgnoredAny>(raw).is_ok())
+        || std::str::from_utf8(raw).is_ok_and(|text| {
+            text.trim_start().starts_with('{')
+                && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+                && depth(raw) <= MAX_DEPTH
+        })
+}
+
+/// How deep the lists and objects of a text, which is JSON, are nested.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => text = !text,
+            b'{' | b'[' if !text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 #[cfg(test)]
@@ -172,6 +207,33 @@ mod tests {
         frames[5] = b"[1]".to_vec();
         let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &ReplayGuard::new());
         assert!(matches!(unsigned, Err(WireError::NotAnObject { part: "metadata" })));
+    }
+
+    #[test]
+    fn refuses_what_other_clients_could_not_read() {
+        let with = |value: &str| format!(r#"{{"msg_id":"m1","msg_type":"x","more":{value}}}"#);
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(decode(request(b"key", &with(&nested(99)))).is_ok());
+        assert!(decode(request(b"key", &with(r#""[[{\\\"[[""#))).is_ok());
+        let siblings = with(&format!("[{}[]]", "[],".repeat(500)));
+        assert!(decode(request(b"key", &siblings)).is_ok());
+        for header in [r#"["m1","x"]"#.to_owned(), with(&nested(100)), with(&nested(100_000))] {
+            let refused = decode(request(b"key", &header));
+            assert!(matches!(refused, Err(WireError::NotAnObject { part: "header" })), "{header:.200}");
+        }
+        for place in 3..6 {
+            let mut frames = request(b"", &with("1"));
+            frames[place] = b"{\"msg_id\":\"m1\",\"msg_type\":\"x\",\"more\":\"\xff\"}".to_vec();
+            let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &mut ReplayGuard::new());
+            assert!(matches!(unsigned, Err(WireError::NotAnObject { .. })), "{place}");
+        }
+    }
+
+    #[test]
+    fn errors_show_no_more_than_can_be_read() {
+        let header = format!("\"{}\"", "\u{1f980}\\n".repeat(100_000));
+        let error = decode(request(b"key", &header)).unwrap_err().to_string();
+        assert!(error.contains("expected struct Header") && error.chars().count() < 500, "{error:.2000}");
     }
 
     #[test]

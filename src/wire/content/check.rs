@@ -3,19 +3,30 @@
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
+use thiserror::Error;
 
 use super::{
     CommClose, CommInfoRequest, CommMsg, CommOpen, CompleteRequest, ConnectRequest, CreateSubshellRequest,
     DeleteSubshellRequest, ExecuteRequest, HistoryRequest, InputReply, InspectRequest, InterruptRequest,
     IsCompleteRequest, KernelInfoRequest, ListSubshellRequest, ShutdownRequest, UsageRequest,
 };
+use crate::shown::clipped;
 use crate::wire::message_type::MessageType;
 
 /// Checks that `content` is what a client may send as a message of type `kind`; the error says what
 /// is wrong and where.
 ///
 /// A type that only the kernel sends, or that it does not know, need only be a JSON object.
-pub fn check(kind: &MessageType, content: &[u8]) -> Result<(), serde_json::Error> {
+pub fn check(kind: &MessageType, content: &[u8]) -> Result<(), Malformed> {
+    check_text(kind, content).map_err(|error| Malformed(clipped(&error.to_string())))
+}
+
+/// What is wrong with a content, in a few words: it may go into a reply and the log.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Malformed(String);
+
+fn check_text(kind: &MessageType, content: &[u8]) -> Result<(), serde_json::Error> {
     let text = std::str::from_utf8(content).map_err(serde_json::Error::custom)?;
     // Serde would read a list as a struct, so a content that is no object is refused first.
     if !text.trim_start().starts_with('{') {
@@ -194,6 +205,20 @@ mod tests {
                 assert!(check(&kind, content.as_bytes()).is_err(), "{kind}: {content}");
             }
             assert!(check(&kind, b"{\"code\": \"\xff\"}").is_err(), "{kind}: not UTF-8");
+        }
+    }
+
+    #[test]
+    fn the_message_shows_no_more_than_can_be_read() {
+        let long = "\u{1f980}\\n".repeat(100_000);
+        for (kind, content) in [
+            (MessageType::ExecuteRequest, format!(r#"{{"code": "", "silent": "{long}"}}"#)),
+            (MessageType::HistoryRequest, format!(r#"{{"hist_access_type": "{long}"}}"#)),
+            (MessageType::HistoryRequest, format!(r#"{{"hist_access_type": "tail", "n": "{long}"}}"#)),
+        ] {
+            let message = refusal(&kind, &content);
+            assert!(message.contains("expected") && !message.contains('\n'), "{message:.2000}");
+            assert!(message.chars().count() < 500, "{message:.2000}");
         }
     }
 

@@ -35,7 +35,7 @@ mod subshell;
 mod usage;
 mod welcome;
 
-pub use check::check;
+pub use check::{Malformed, check};
 pub use comm::{CommClose, CommInfo, CommInfoReply, CommInfoRequest, CommMsg, CommOpen};
 pub use complete::{CompleteReply, CompleteRequest};
 pub use connect::{ConnectReply, ConnectRequest};

@@ -1,0 +1,3 @@
+//! What the fuzz targets try. See README.md.
+
+pub mod properties;

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
@@ -18,6 +17,7 @@ use crate::os;
 use crate::os::capture::duplicate;
 use crate::os::files;
 use crate::os::signals::ThisProcess;
+use crate::os::terminal::Terminal;
 use crate::registration::RegistrationError;
 use crate::settings::Settings;
 use crate::transport::zmq::{BindError, Bound, Role, bind};
@@ -74,9 +74,9 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     // has one (`callboard.interrupt`), an interrupt waits.
     os::signals::block_sigint().map_err(BootError::Signals)?;
     // Output of cells will take the place of descriptor 2: logs keep the real one.
-    let terminal = Arc::new(File::from(duplicate(2).map_err(BootError::Terminal)?));
+    let terminal = Terminal::new(File::from(duplicate(2).map_err(BootError::Terminal)?));
     start_log(&settings, terminal.clone())?;
-    os::crash::install(&terminal).map_err(BootError::Signals)?;
+    os::crash::install(terminal.clone()).map_err(BootError::Signals)?;
     os::panic::install(terminal);
     os::limits::raise_open_files();
 
@@ -267,7 +267,7 @@ fn bind_file(
     Err(taken.unwrap_or_else(all_taken))
 }
 
-fn start_log(settings: &Settings, terminal: Arc<File>) -> Result<(), BootError> {
+fn start_log(settings: &Settings, terminal: Terminal) -> Result<(), BootError> {
     let level = match (&settings.log_level, settings.debug) {
         (Some(level), _) => level.clone(),
         (None, true) => "debug".to_owned(),

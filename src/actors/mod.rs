@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod comms;
+mod dropped;
 pub mod heartbeat;
 pub mod iopub;
 pub mod lifecycle;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use actix::prelude::*;
-use tracing::warn;
 
+use super::dropped::{Dropped, SPAN};
 use super::pump::{Pump, Pumped, Received, receive};
 use crate::job::{Channel, Job, Reply};
 use crate::transport::{Link, Transport};
@@ -22,6 +22,7 @@ pub struct Socket<T> {
     channel: Channel,
     link: Link<T>,
     verifier: Arc<Verifier>,
+    dropped: Dropped,
     router: Recipient<Inbound>,
     /// Who has asked, and for how many more budgets of messages it may wait.
     barriers: Vec<(Recipient<Passed>, u32)>,
@@ -52,7 +53,8 @@ pub struct Passed;
 impl<T: Transport> Socket<T> {
     /// An actor for an open socket, whose jobs go to `router`. All channels share one verifier.
     pub fn new(channel: Channel, transport: T, verifier: Arc<Verifier>, router: Recipient<Inbound>) -> Self {
-        Self { channel, link: Link::new(transport), verifier, router, barriers: Vec::new() }
+        let (link, dropped) = (Link::new(transport), Dropped::default());
+        Self { channel, link, verifier, dropped, router, barriers: Vec::new() }
     }
 }
 
@@ -72,13 +74,17 @@ impl<T: Transport> Actor for Socket<T> {
 
 impl<T: Transport> Pumped for Socket<T> {
     fn pump(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
-        let Self { channel, link, verifier, router, .. } = self;
+        let Self { channel, link, verifier, dropped, router, .. } = self;
         let received =
             receive(link, task, channel.as_str(), |_, frames: Frames| match verifier.decode(frames) {
                 Ok(message) => {
                     router.do_send(Inbound::Job(Job::new(*channel, message, ctx.address().recipient())));
                 }
-                Err(problem) => warn!(channel = channel.as_str(), %problem, "a message was dropped"),
+                Err(problem) => {
+                    if dropped.log(channel.as_str(), &problem) {
+                        ctx.run_later(SPAN, |socket, _| socket.dropped.log_rest(socket.channel.as_str()));
+                    }
+                }
             });
         // Everything that had arrived when a barrier was asked for is ahead of it once nothing is left to
         // receive. Clients who send without a pause do not hold it up for ever.

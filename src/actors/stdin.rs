@@ -118,7 +118,7 @@ impl Handler<Inbound> for Stdin {
         match inbound {
             Inbound::Job(job) if job.kind == MessageType::InputReply => self.answered(&job),
             Inbound::Job(job) => {
-                warn!(kind = clipped(job.kind.as_str()), "only input_reply belongs on stdin: dropped")
+                warn!(kind = clipped(job.kind.as_str()), "only input_reply belongs on stdin: dropped");
             }
             Inbound::Barrier(_) => {}
         }

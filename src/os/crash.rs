@@ -4,11 +4,13 @@
 //! the signal on to these.
 
 use std::backtrace::Backtrace;
-use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
+
+use super::terminal::Terminal;
 
 /// The signals of a crash, and their names.
 const CRASHES: [(libc::c_int, &str); 5] = [
@@ -29,12 +31,13 @@ const STACK: usize = 1 << 20;
 /// A trace with more functions than this is one of endless recursion: their names do not matter.
 const DEEP: usize = 200;
 
-static TERMINAL: AtomicI32 = AtomicI32::new(2);
+static TERMINAL: OnceLock<Terminal> = OnceLock::new();
+/// The signal that is dealt with.
 static CRASH: AtomicI32 = AtomicI32::new(0);
 
-/// From now on a crash leaves a trace on the terminal, which must stay open. The process then ends as it would have.
-pub fn install(terminal: &File) -> io::Result<()> {
-    TERMINAL.store(terminal.as_raw_fd(), Ordering::Release);
+/// From now on a crash leaves a trace on the terminal. The process then ends as it would have.
+pub fn install(terminal: Terminal) -> io::Result<()> {
+    TERMINAL.get_or_init(|| terminal);
     for (signal, _) in CRASHES {
         // Once, so that a crash in the handler ends the process; on the stack for signals, if the thread has one,
         // because its own may be used up.
@@ -98,9 +101,7 @@ extern "C" fn handle(signal: libc::c_int) {
     if depth < DEEP && handle_with(libc::SIGALRM, give_up, libc::SA_NODEFER).is_ok() {
         // SAFETY: plain system call.
         unsafe { libc::alarm(PATIENCE) };
-        let trace = Backtrace::force_capture();
-        // If the terminal is gone there is nobody left to tell.
-        drop(write!(Terminal, "{trace}"));
+        say(format!("{}", Backtrace::force_capture()).as_bytes());
         // SAFETY: as above.
         unsafe { libc::alarm(0) };
         end(signal);
@@ -114,7 +115,8 @@ extern "C" fn give_up(_: libc::c_int) {
     unsafe {
         let mut addresses = [ptr::null_mut(); DEEP];
         let depth = libc::backtrace(addresses.as_mut_ptr(), 200);
-        libc::backtrace_symbols_fd(addresses.as_ptr(), depth, TERMINAL.load(Ordering::Acquire));
+        let terminal = TERMINAL.get().map_or(libc::STDERR_FILENO, AsRawFd::as_raw_fd);
+        libc::backtrace_symbols_fd(addresses.as_ptr(), depth, terminal);
     }
     end(CRASH.load(Ordering::Acquire));
 }
@@ -128,22 +130,10 @@ fn end(signal: libc::c_int) {
     }
 }
 
-/// Writes to the terminal and nothing else: no lock, no memory.
+/// Writes to the terminal and does nothing else: it takes no lock and no memory.
 fn say(text: &[u8]) {
-    drop(Terminal.write_all(text));
-}
-
-struct Terminal;
-
-impl Write for Terminal {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let terminal = TERMINAL.load(Ordering::Acquire);
-        // SAFETY: the memory is valid for as long as said; a closed descriptor is an error, not harm.
-        let written = unsafe { libc::write(terminal, bytes.as_ptr().cast(), bytes.len()) };
-        usize::try_from(written).map_err(|_| io::Error::last_os_error())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    if let Some(terminal) = TERMINAL.get() {
+        // If the terminal is gone there is nobody left to tell.
+        drop(terminal.clone().write_all(text));
     }
 }

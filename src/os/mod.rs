@@ -13,4 +13,5 @@ pub mod parent;
 pub mod paths;
 pub mod sigint;
 pub mod signals;
+pub mod terminal;
 pub mod usage;

@@ -1,9 +1,9 @@
 //! A panic in an actor ends the process with a message.
 
 use std::cell::Cell;
-use std::fs::File;
 use std::io::Write;
-use std::sync::Arc;
+
+use super::terminal::Terminal;
 
 thread_local! {
     static SERVES: Cell<bool> = const { Cell::new(false) };
@@ -22,7 +22,7 @@ pub fn mark_thread() {
 
 /// From now on a panic on a [marked](mark_thread) thread writes a message to `terminal` and ends the
 /// process. An actor that panics is closed for good, and clients would wait for it for ever.
-pub fn install(terminal: Arc<File>) {
+pub fn install(terminal: Terminal) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         if !SERVES.get() {
@@ -35,7 +35,7 @@ pub fn install(terminal: Arc<File>) {
             thread.name().unwrap_or("unnamed"),
         );
         // If the terminal is gone there is nobody left to tell.
-        drop((&*terminal).write_all(message.as_bytes()));
+        drop(terminal.clone().write_all(message.as_bytes()));
         // SAFETY: ends the process at once.
         unsafe { libc::_exit(EXIT_CODE) }
     }));

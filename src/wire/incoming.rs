@@ -224,7 +224,7 @@ mod tests {
         for place in 3..6 {
             let mut frames = request(b"", &with("1"));
             frames[place] = b"{\"msg_id\":\"m1\",\"msg_type\":\"x\",\"more\":\"\xff\"}".to_vec();
-            let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &mut ReplayGuard::new());
+            let unsigned = Incoming::decode(frames.into(), &Signer::new(b""), &ReplayGuard::new());
             assert!(matches!(unsigned, Err(WireError::NotAnObject { .. })), "{place}");
         }
     }

@@ -1,0 +1,496 @@
+"""Hostile clients over real sockets. Meanwhile a good client works, and each of its requests is answered rightly.
+
+What odd messages are answered with is in `test_bad_input.py`; here it matters that nobody else is disturbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import socket
+import struct
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zmq
+from support import TIMEOUT, Deadline, parent_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from support import Client, Kernel
+
+CHANNELS = ("shell", "control", "stdin", "iopub", "hb")
+
+MEGABYTE = 1_000_000
+
+#: The good client's errors abort the cells that are queued behind them: cells of others do not queue.
+BESIDE = "# task\n"
+
+SETUP = """
+from comm import get_comm_manager
+
+def target(comm, message):
+    @comm.on_msg
+    def echo(message):
+        comm.send({"echo": message["content"]["data"]["n"]})
+
+get_comm_manager().register_target("echo", target)
+"""
+
+
+class GoodClient:
+    """A frontend that does all that frontends do, in a thread of its own, until it is told to stop."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._stopped = threading.Event()
+        self._rounds = 0
+        self._changed = threading.Condition()
+        self._problem: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="good client")
+        self._thread.start()
+        self.work()
+
+    def work(self, rounds: int = 1) -> None:
+        """Waits until it has gone through all kinds of requests once more, from the first to the last."""
+        with self._changed:
+            # The round that is under way may have begun before.
+            enough = self._rounds + 1 + rounds
+            done = self._changed.wait_for(lambda: self._rounds >= enough or self._problem is not None, TIMEOUT)
+        if self._problem is not None:
+            raise self._problem
+        assert done, "the good client gets no further"
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join(TIMEOUT)
+        assert not self._thread.is_alive()
+
+    def _work(self) -> None:
+        try:
+            with self._kernel.connect() as client:
+                client.run(SETUP)
+                while not self._stopped.is_set():
+                    self._round(client, self._rounds)
+                    client.log.clear()
+                    for channel in ("shell", "control", "stdin"):
+                        client.replies(channel).clear()
+                    with self._changed:
+                        self._rounds += 1
+                        self._changed.notify_all()
+        except BaseException as problem:  # noqa: BLE001 raised where it is waited for
+            with self._changed:
+                self._problem = problem
+                self._changed.notify_all()
+
+    def _round(self, client: Client, n: int) -> None:
+        run = client.run(f"print('{n}')\n{n} + 1")
+        assert (run.result, run.stdout, run.types) == (
+            f"{n + 1}",
+            f"{n}\n",
+            ["busy", "execute_input", "stream", "execute_result", "idle"],
+        )
+        failed = client.execute("input()\n1/0", allow_stdin=True)
+        prompt = next(client.prompts())
+        aborted = client.execute("never = 1")
+        # When this is answered, the kernel has the cell before it.
+        client.ask("kernel_info_request")
+        client.answer("", prompt)
+        assert client.finish(failed).error["ename"] == "ZeroDivisionError"
+        assert client.finish(aborted).status == "aborted"
+        assert "zip" in client.ask("complete_request", {"code": "zi", "cursor_pos": 2})["matches"]
+        assert client.ask("inspect_request", {"code": "zip", "cursor_pos": 3})["found"]
+        assert client.ask("is_complete_request", {"code": "if 1:"})["status"] == "incomplete"
+        for channel in ("shell", "control"):
+            assert client.ask("kernel_info_request", channel=channel)["implementation"] == "callboard"
+        self._comm(client, n)
+        self._prompt(client, n)
+        self._interrupt(client)
+        self._subshell(client, n)
+
+    @staticmethod
+    def _comm(client: Client, n: int) -> None:
+        comm = {"comm_id": f"good {n}"}
+        client.send("comm_open", {**comm, "target_name": "echo", "data": {}})
+        assert comm["comm_id"] in client.ask("comm_info_request", {"target_name": "echo"})["comms"]
+        msg_id = client.send("comm_msg", {**comm, "data": {"n": n}})
+        client.wait_idle(msg_id)
+        (echo,) = [m for m in client.published(msg_id) if m["msg_type"] == "comm_msg"]
+        assert echo["content"]["data"] == {"echo": n}
+        client.wait_idle(client.send("comm_close", {**comm, "data": {}}))
+
+    @staticmethod
+    def _prompt(client: Client, n: int) -> None:
+        asking = client.execute("input('who? ')", allow_stdin=True)
+        prompt = next(p for p in client.prompts() if parent_id(p) == asking)
+        assert prompt["content"]["prompt"] == "who? "
+        client.answer(f"good {n}", prompt)
+        assert client.finish(asking).result == repr(f"good {n}")
+
+    @staticmethod
+    def _interrupt(client: Client) -> None:
+        endless = client.start("print('started')\nwhile True: pass")
+        assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
+        assert client.finish(endless).error["ename"] == "KeyboardInterrupt"
+
+    @staticmethod
+    def _subshell(client: Client, n: int) -> None:
+        subshell = client.ask("create_subshell_request", channel="control")
+        run = client.run(f"{n}", header={"subshell_id": subshell["subshell_id"]})
+        assert run.result == f"{n}"
+        gone = client.ask("delete_subshell_request", {"subshell_id": subshell["subshell_id"]}, channel="control")
+        assert gone == {"status": "ok"}
+
+
+@pytest.fixture
+def good(kernel: Kernel) -> Iterator[GoodClient]:
+    """A client that works while a test attacks; at the end it must have worked once more, undisturbed."""
+    good = GoodClient(kernel)
+    try:
+        yield good
+        good.work()
+    finally:
+        good.close()
+    assert kernel.alive
+    for sign in ("panicked", "Assertion failed", "internal error"):
+        assert sign not in kernel.terminal
+
+
+@pytest.fixture
+def addresses(kernel: Kernel) -> dict[str, tuple[str, int]]:
+    """Where the kernel listens."""
+    info = json.loads(Path(kernel.connection_file).read_text())
+    return {name: (info["ip"], info[f"{name}_port"]) for name in CHANNELS}
+
+
+def connected(address: tuple[str, int]) -> socket.socket:
+    """A TCP connection that is reset when it is closed, so that ten thousand of them leave no ports behind that wait."""
+    connection = socket.create_connection(address, TIMEOUT)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return connection
+
+
+@contextlib.contextmanager
+def raw(kind: int, address: tuple[str, int]) -> Iterator[zmq.Socket]:
+    """A bare ZMQ socket."""
+    with zmq.Context.instance().socket(kind) as bare:
+        bare.linger = 0
+        bare.connect("tcp://{}:{}".format(*address))
+        yield bare
+
+
+def signed(client: Client, msg_type: str, content: dict[str, Any] | None = None, **parts: Any) -> list[bytes]:
+    session = client.kc.session
+    return session.serialize(session.msg(msg_type, content or {}, **parts))
+
+
+def answered(bare: zmq.Socket, client: Client) -> None:
+    """Waits for the answer to a request that is sent now: all that was sent before has been read."""
+    request = signed(client, "kernel_info_request")
+    bare.send_multipart(request)
+    msg_id = json.loads(request[2])["msg_id"]
+    deadline = Deadline()
+    while bare.poll(deadline.left("the answer") * 1000):
+        _, frames = client.kc.session.feed_identities(bare.recv_multipart())
+        if json.loads(frames[2]).get("msg_id") == msg_id:
+            return
+    pytest.fail("no answer came")
+
+
+def memory(kernel: Kernel, name: str = "VmRSS") -> int:
+    """What the kernel holds, in megabytes; with `VmHWM` the most since `forget_peak`."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the system does not tell how much memory another process has")
+    for line in Path(f"/proc/{kernel.process.pid}/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024 // MEGABYTE
+    raise LookupError(name)
+
+
+def forget_peak(kernel: Kernel) -> None:
+    Path(f"/proc/{kernel.process.pid}/clear_refs").write_text("5")
+
+
+GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f"
+NULL = GREETING + b"\x03\0" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
+
+
+def ready(socket_type: bytes) -> bytes:
+    """The rest of a handshake."""
+    body = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(socket_type)) + socket_type
+    return b"\x04" + bytes([len(body)]) + body
+
+
+READY = ready(b"DEALER")
+
+
+#: Bytes that are no ZMTP, or stop being it at some point.
+RAW = [
+    b"",
+    b"\0",
+    b"\xff",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(200),
+    b"SSH-2.0-OpenSSH_9.2\r\n",
+    os.urandom(10_000),
+    b"\xff" * 10_000,
+    bytes(10_000),
+    GREETING[:9],
+    GREETING,
+    *(GREETING + bytes([version]) for version in (0, 1, 2, 3, 4, 255)),
+    *(GREETING + bytes([version]) + b"\x05" * 100 for version in (0, 1, 2)),
+    *(GREETING + b"\x03\0" + name.ljust(20, b"\0") + bytes(32) for name in (b"PLAIN", b"CURVE", b"GSSAPI", b"X" * 20)),
+    *(GREETING + b"\x03\x01" + name.ljust(20, b"\0") + b"\x01" + bytes(31) for name in (b"CURVE", b"PLAIN")),
+    NULL,
+    NULL + b"\x04\x00",
+    NULL + b"\x04\xff" + b"\xff" * 300,
+    NULL + b"\x04\x06\x05READ",
+    NULL + b"\x04\x06\x05WRONG",
+    NULL + b"\x04\x19\x05READY\x0bSocket-Type\xff\xff\xff\xff" + bytes(6),
+    NULL + b"\x04\x19\x05READY\xff" + bytes(30),
+    NULL + b"\x04\x16\x05READY\x0bSocket-Type\0\0\0\x03PUB",
+    NULL + b"\x06" + struct.pack(">Q", 1 << 63) + bytes(100),
+    NULL + READY,
+    NULL + READY + b"\0\x05ab",
+    NULL + READY + b"\x01\0" * 1000,
+    NULL + READY + b"\x02" + struct.pack(">Q", (1 << 64) - 1) + bytes(1000),
+    NULL + READY + b"\x02" + struct.pack(">Q", 1 << 62) + bytes(1000),
+    NULL + READY + b"\x02" + struct.pack(">Q", 1 << 33) + bytes(1000),
+    NULL + READY + b"\x04\x05\x04PING",
+    NULL + READY + b"\x04\x07\x04PING\0\0" + b"\x04\x05\x04PONG" * 100,
+    NULL + READY + b"\x04\x0a\x09SUBSCRIBE" + b"\x04\x07\x06CANCEL",
+    NULL + READY + b"\x04\x06\x05ERROR" * 10,
+    NULL + READY + b"\xf8\0" * 100,
+    *(
+        NULL + ready(name) + b"\0\x01\x01"
+        for name in (b"REQ", b"SUB", b"XSUB", b"PUB", b"ROUTER", b"PAIR", b"", b"X" * 99)
+    ),
+]
+
+
+def test_bytes_that_are_no_zmtp(good: GoodClient, addresses: dict[str, tuple[str, int]]) -> None:
+    with contextlib.ExitStack() as kept:
+        for address in addresses.values():
+            for data in RAW:
+                connection = connected(address)
+                with contextlib.suppress(ConnectionError):
+                    connection.sendall(data)
+                if len(data) % 2:
+                    connection.close()
+                else:
+                    kept.enter_context(connection)
+        good.work()
+
+
+def test_ten_thousand_connections(good: GoodClient, client: Client, addresses: dict[str, tuple[str, int]]) -> None:
+    opened = 0
+    forged = [b"<IDS|MSG>", b"0" * 64, *signed(client, "kernel_info_request")[2:]]
+    for batch in range(19):
+        for address in addresses.values():
+            for n in range(100):
+                with connected(address) as connection, contextlib.suppress(ConnectionError):
+                    # As far as it comes: nothing, a part of the greeting, a handshake, half a message.
+                    connection.sendall((NULL + READY + b"\x02")[: n * batch % 100])
+                opened += 1
+        for name in ("shell", "control", "stdin", "hb"):
+            with contextlib.ExitStack() as stack:
+                for _ in range(7):
+                    bare = stack.enter_context(raw(zmq.DEALER, addresses[name]))
+                    bare.linger = 100
+                    bare.send_multipart(forged)
+                    opened += 1
+    # The rest is connected for certain when it closes.
+    while opened < 10_000:
+        with raw(zmq.DEALER, addresses["shell"]) as bare:
+            answered(bare, client)
+        opened += 1
+    good.work()
+
+
+def test_hundreds_of_connections_that_say_nothing_more(
+    good: GoodClient, kernel: Kernel, addresses: dict[str, tuple[str, int]]
+) -> None:
+    with contextlib.ExitStack() as kept:
+        for n in range(60):
+            for address in addresses.values():
+                connection = kept.enter_context(connected(address))
+                connection.sendall((NULL + READY + b"\x02")[: n * 2])
+        good.work(2)
+        with kernel.connect() as another:
+            assert another.run(BESIDE + "1 + 1").result == "2"
+        good.work()
+
+
+def test_a_kernel_without_descriptors_serves_those_who_are_there(
+    kernel: Kernel, client: Client, addresses: dict[str, tuple[str, int]]
+) -> None:
+    if sys.platform != "linux":
+        pytest.skip("limits of another process can be set on Linux only")
+    pid = kernel.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    assert before[0] >= min(4096, before[1]), "the kernel has raised its limit"
+    assert client.run("import errno").status == "ok"
+    limit = len(os.listdir(f"/proc/{pid}/fd")) + 10
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
+    try:
+        with contextlib.ExitStack() as kept:
+            for _ in range(60):  # more than there is room for, fewer than the system lets wait
+                kept.enter_context(connected(addresses["shell"]))
+            # libzmq takes what waits as soon as it comes to it.
+            full = client.run("open('/dev/null')")
+            while full.status == "ok":
+                full = client.run("open('/dev/null')")
+            assert full.error["evalue"].startswith("[Errno 24] Too many open files")
+            assert client.run("2 + 2").result == "4"
+            for channel in ("shell", "control"):
+                assert client.ask("kernel_info_request", channel=channel)["status"] == "ok"
+            endless = client.start("print('started')\nwhile True: pass")
+            assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
+            assert client.finish(endless).error["ename"] == "KeyboardInterrupt"
+            refused = client.ask("create_subshell_request", channel="control")
+            assert (refused["status"], refused["ename"]) == ("error", "CallerError")
+            assert client.run("input()").error["evalue"].startswith("[Errno 24] Too many open files")
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    with kernel.connect() as another:
+        assert another.run("3 + 3").result == "6"
+        assert another.ask("create_subshell_request", channel="control")["status"] == "ok"
+    assert kernel.alive
+    assert "Assertion failed" not in kernel.terminal
+
+
+def test_huge_messages_are_dropped_or_answered_and_their_memory_comes_back(
+    good: GoodClient, kernel: Kernel, client: Client, addresses: dict[str, tuple[str, int]]
+) -> None:
+    huge = bytes(200 * MEGABYTE)
+    dicts = signed(client, "kernel_info_request")[2:]
+    before = memory(kernel)
+    for name in ("shell", "control"):
+        for frames in (
+            [huge],
+            [huge, b"<IDS|MSG>", b"0" * 64, *dicts],
+            [b"<IDS|MSG>", huge, *dicts],
+            [b"<IDS|MSG>", b"0" * 64, *dicts[:3], huge],
+            [*signed(client, "no_request_at_all"), huge],
+            signed(client, "kernel_info_request", {"more": "x" * len(huge)}),
+        ):
+            with raw(zmq.DEALER, addresses[name]) as bare:
+                bare.send_multipart(frames, copy=False)
+                answered(bare, client)
+            del frames
+    good.work()
+    assert memory(kernel) < before + 150
+
+
+def test_a_message_that_never_ends_is_gone_with_its_connection(
+    good: GoodClient, kernel: Kernel, addresses: dict[str, tuple[str, int]]
+) -> None:
+    before = memory(kernel)
+    for name in ("shell", "control", "stdin", "hb"):
+        with connected(addresses[name]) as connection:
+            connection.sendall(NULL + READY)
+            # A terabyte is announced; libzmq asks for the memory before it comes.
+            connection.sendall(b"\x02" + struct.pack(">Q", 1 << 40))
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(bytes(10 * MEGABYTE))
+        with connected(addresses[name]) as connection:
+            connection.sendall(NULL + READY)
+            # Frames, and always one more to come.
+            try:
+              connection.sendall((b"\x01\xff" + bytes(255)) * 100_000)
+            except Exception as e: print("XXX", name, e)
+            good.work()
+    good.work()
+    assert memory(kernel) < before + 150
+
+
+def test_a_flood_of_wrong_signatures(
+    good: GoodClient, kernel: Kernel, client: Client, addresses: dict[str, tuple[str, int]]
+) -> None:
+    forged = [b"<IDS|MSG>", b"0" * 64, *signed(client, "execute_request", {"code": "forged = 1"})[2:]]
+    lines = kernel.terminal.count("\n")
+    for name in ("shell", "control", "stdin"):
+        with raw(zmq.DEALER, addresses[name]) as bare:
+            for _ in range(20_000):
+                bare.send_multipart(forged)
+            if name == "stdin":
+                good.work()
+            else:
+                answered(bare, client)
+    assert client.run(BESIDE + "'forged' in globals()").result == "False"
+    assert "signature is wrong" in kernel.terminal
+    deadline = Deadline()
+    while "more messages were dropped than are logged" not in kernel.terminal:
+        deadline.left("the number of messages that were dropped")
+        good.work()
+    assert kernel.terminal.count("\n") - lines < 2000, "the log is not flooded"
+
+
+def test_messages_on_the_wrong_channels(
+    good: GoodClient, client: Client, addresses: dict[str, tuple[str, int]]
+) -> None:
+    client.run(BESIDE + "misled = 0")
+    code = {"code": "misled = 1", "silent": False}
+    for n in range(20):
+        for name in ("shell", "control"):
+            client.send("execute_reply", {"status": "ok", "execution_count": n}, channel=name)
+            client.send("input_reply", {"value": f"nobody asked {n}"}, channel=name)
+            client.send("input_request", {"prompt": "", "password": False}, channel=name)
+            client.send("status", {"execution_state": "dead"}, channel=name)
+            client.send("shutdown_reply", {"restart": False, "status": "ok"}, channel=name)
+        client.send("input_reply", {"value": f"nobody asked {n}"}, channel="stdin")
+        client.send("input_reply", {"no value": n}, channel="stdin")
+        for kind in ("execute_request", "comm_open", "shutdown_request", "interrupt_request", "no_request"):
+            client.send(kind, {**code, "restart": False, "comm_id": "a", "target_name": "echo"}, channel="stdin")
+        with raw(zmq.XSUB, addresses["iopub"]) as bare:
+            for kind, content in (("execute_request", code), ("shutdown_request", {}), ("stream", {"name": "stdout"})):
+                bare.send_multipart(signed(client, kind, content))
+        with raw(zmq.DEALER, addresses["hb"]) as bare:
+            bare.send_multipart(signed(client, "shutdown_request", {}))
+    good.work()
+    assert client.run(BESIDE + "misled").result == "0"
+
+
+def test_odd_subscriptions(good: GoodClient, kernel: Kernel, addresses: dict[str, tuple[str, int]]) -> None:
+    """One that is too long closes its connection, before libzmq makes a node of each of its bytes."""
+    memory(kernel)
+    forget_peak(kernel)
+    before = memory(kernel, "VmHWM")
+    for size in (1, 100, 1000, 10_000, 10 * MEGABYTE):
+        # Not by libzmq: its own memory of what is subscribed to would not survive the longest.
+        with connected(addresses["iopub"]) as connection:
+            connection.sendall(NULL + ready(b"SUB"))
+            with contextlib.suppress(ConnectionError):
+                for n in range(20 if size < MEGABYTE else 3):
+                    for first in (b"\x01", b"\0", b"\x02", b""):
+                        topic = first + os.urandom(size) + bytes([n])
+                        connection.sendall(b"\x02" + struct.pack(">Q", len(topic)) + topic)
+                    connection.sendall(b"\x01\x03\x01ab" + b"\0\x03\x01cd")
+            good.work()
+    assert memory(kernel, "VmHWM") < before + 150
+    # What a good subscriber wants is there at once.
+    with kernel.connect() as another:
+        assert another.run(BESIDE + "1 + 1").result == "2"
+
+
+def test_heartbeats_that_nobody_reads(good: GoodClient, kernel: Kernel, addresses: dict[str, tuple[str, int]]) -> None:
+    before = memory(kernel)
+    with connected(addresses["hb"]) as connection:
+        connection.settimeout(5)
+        connection.sendall(NULL + READY)
+        frame = b"\x02" + struct.pack(">Q", 100_000) + bytes(100_000)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(5000):
+                connection.sendall(frame)
+        good.work()
+        assert memory(kernel) < before + 150
+    with raw(zmq.DEALER, addresses["hb"]) as heart:
+        heart.send(b"ping")
+        assert heart.poll(TIMEOUT * 1000)
+        assert heart.recv() == b"ping"

@@ -335,7 +335,7 @@ def test_a_kernel_without_descriptors_serves_those_who_are_there(
     pid = kernel.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     assert before[0] >= min(4096, before[1]), "the kernel has raised its limit"
-    assert client.run("import errno").status == "ok"
+    client.run("1/0")  # what shows tracebacks is loaded: that needs files
     limit = len(os.listdir(f"/proc/{pid}/fd")) + 10
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limit, before[1]))
     try:
@@ -346,7 +346,7 @@ def test_a_kernel_without_descriptors_serves_those_who_are_there(
             full = client.run("open('/dev/null')")
             while full.status == "ok":
                 full = client.run("open('/dev/null')")
-            assert full.error["evalue"].startswith("[Errno 24] Too many open files")
+            assert full.reply["evalue"].startswith("[Errno 24] Too many open files")
             assert client.run("2 + 2").result == "4"
             for channel in ("shell", "control"):
                 assert client.ask("kernel_info_request", channel=channel)["status"] == "ok"
@@ -355,7 +355,7 @@ def test_a_kernel_without_descriptors_serves_those_who_are_there(
             assert client.finish(endless).error["ename"] == "KeyboardInterrupt"
             refused = client.ask("create_subshell_request", channel="control")
             assert (refused["status"], refused["ename"]) == ("error", "CallerError")
-            assert client.run("input()").error["evalue"].startswith("[Errno 24] Too many open files")
+            assert "Too many open files" in client.run("input()").reply["evalue"]
     finally:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     with kernel.connect() as another:
@@ -402,9 +402,8 @@ def test_a_message_that_never_ends_is_gone_with_its_connection(
         with connected(addresses[name]) as connection:
             connection.sendall(NULL + READY)
             # Frames, and always one more to come.
-            try:
-              connection.sendall((b"\x01\xff" + bytes(255)) * 100_000)
-            except Exception as e: print("XXX", name, e)
+            with contextlib.suppress(ConnectionError):
+                connection.sendall((b"\x01\xff" + bytes(255)) * 100_000)
             good.work()
     good.work()
     assert memory(kernel) < before + 150

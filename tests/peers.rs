@@ -85,6 +85,33 @@ fn a_prompt_for_a_client_that_has_gone_costs_the_others_nothing() {
 }
 
 #[test]
+fn a_prompt_waits_for_a_client_that_is_not_connected_yet() {
+    let mut kernel = TestKernel::start();
+    kernel.stdin.peer.vanish(b"bob");
+    let sent = kernel.send(Channel::Shell, "bob", &cell("hold gate"));
+    let gate = kernel.held("gate");
+    kernel.iopub.busy(&sent);
+    kernel.iopub.input(&sent, "hold gate");
+    kernel.ask(&sent.parent(), "first");
+    kernel.ask(&sent.parent(), "second");
+    let here = kernel.send(Channel::Control, "alice", &cell("hold other"));
+    let other = kernel.held("other");
+    kernel.iopub.busy(&here);
+    kernel.iopub.input(&here, "hold other");
+    kernel.ask(&here.parent(), "mine");
+    assert_eq!(kernel.stdin.expect::<InputRequest>(&here).prompt, "mine", "others do not wait");
+    kernel.stdin.peer.appear(b"bob");
+    for prompt in ["first", "second"] {
+        assert_eq!(kernel.stdin.expect::<InputRequest>(&sent).prompt, prompt);
+    }
+    drop((gate, other));
+    kernel.iopub.idle(&sent);
+    kernel.shell.reply::<ExecuteReply>(&sent);
+    kernel.iopub.idle(&here);
+    kernel.control.reply::<ExecuteReply>(&here);
+}
+
+#[test]
 fn every_new_subscriber_is_greeted_with_its_topic() {
     let mut kernel = TestKernel::without_python();
     for topic in ["", "kernel.", "", "\u{1f980}"] {

@@ -75,7 +75,7 @@ const WORDS: [&str; 20] = [
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 1500,
+        cases: 300,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("proptest-regressions"))),
         ..ProptestConfig::default()
     }

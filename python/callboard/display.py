@@ -153,6 +153,13 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
     def start_displayhook(self) -> None:
         self.content = {"data": {}, "metadata": {}}
 
+    def log_output(self, format_dict: dict[str, Any]) -> None:
+        """Keeps a value's text for the history. A cell that is not to be in the history has no number of its own: its
+        texts would pile up under that of the next cell."""
+        cell = current_cell.get()
+        if cell is None or cell.request.store_history:
+            super().log_output(format_dict)
+
     def write_output_prompt(self) -> None:
         self.content["execution_count"] = self.prompt_count
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::prelude::*;
 
@@ -26,7 +27,12 @@ pub struct Socket<T> {
     router: Recipient<Inbound>,
     /// Who has asked, and for how many more budgets of messages it may wait.
     barriers: Vec<(Recipient<Passed>, u32)>,
+    /// Messages that could not be delivered are about to be tried again.
+    retrying: bool,
 }
+
+/// How long a prompt waits before it is tried again, if its client is not connected to the stdin socket yet.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// What a socket actor hands on.
 #[derive(Message)]
@@ -53,8 +59,16 @@ pub struct Passed;
 impl<T: Transport> Socket<T> {
     /// An actor for an open socket, whose jobs go to `router`. All channels share one verifier.
     pub fn new(channel: Channel, transport: T, verifier: Arc<Verifier>, router: Recipient<Inbound>) -> Self {
-        let (link, dropped) = (Link::new(transport), Dropped::default());
-        Self { channel, link, verifier, dropped, router, barriers: Vec::new() }
+        Self {
+            channel,
+            // A prompt is the only thing that a client is sent before it has sent something on this socket.
+            link: if channel == Channel::Stdin { Link::patient(transport) } else { Link::new(transport) },
+            verifier,
+            dropped: Dropped::default(),
+            router,
+            barriers: Vec::new(),
+            retrying: false,
+        }
     }
 }
 
@@ -86,6 +100,12 @@ impl<T: Transport> Pumped for Socket<T> {
                     }
                 }
             });
+        if self.link.has_stranded() && !std::mem::replace(&mut self.retrying, true) {
+            ctx.run_later(RETRY, |socket, _| {
+                socket.retrying = false;
+                socket.link.retry();
+            });
+        }
         // Everything that had arrived when a barrier was asked for is ahead of it once nothing is left to
         // receive. Clients who send without a pause do not hold it up for ever.
         self.barriers.retain_mut(|(asker, patience)| {

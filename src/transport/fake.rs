@@ -2,7 +2,7 @@
 //!
 //! [`pair`] gives the kernel's end and the test's end. The test's end can also stop reading
 //! ([`Peer::stall`]), hold back what it sends ([`Peer::delay`]) and let single clients vanish
-//! ([`Peer::vanish`]), as real networks do.
+//! ([`Peer::vanish`], [`Peer::appear`]), as real networks do.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -83,6 +83,11 @@ impl Peer {
     /// The client with this identity is gone: what is sent to it is unroutable.
     pub fn vanish(&self, identity: &[u8]) {
         self.network().vanished.insert(identity.to_vec());
+    }
+
+    /// The client with this identity can be reached again.
+    pub fn appear(&self, identity: &[u8]) {
+        self.network().vanished.remove(identity);
     }
 
     fn network(&self) -> MutexGuard<'_, Network> {

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{Sent, Transport, TransportError};
 use crate::wire::Frames;
@@ -14,18 +15,59 @@ use crate::wire::Frames;
 /// both directions must be driven together: send what can be sent, then receive until there is nothing.
 pub struct Link<T> {
     transport: T,
-    outbox: VecDeque<Frames>,
+    outbox: VecDeque<Waiting>,
+    /// Messages whose clients are not connected; none if those are dropped.
+    stranded: Option<Vec<Waiting>>,
 }
+
+/// A message that is to be sent.
+struct Waiting {
+    frames: Frames,
+    /// Since when its client is known not to be connected.
+    stranded: Option<Instant>,
+}
+
+impl From<Frames> for Waiting {
+    fn from(frames: Frames) -> Self {
+        Self { frames, stranded: None }
+    }
+}
+
+/// How long a message waits for its client to connect, where that is wanted.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<T: Transport> Link<T> {
     /// A link over an open transport.
     pub fn new(transport: T) -> Self {
-        Self { transport, outbox: VecDeque::new() }
+        Self { transport, outbox: VecDeque::new(), stranded: None }
+    }
+
+    /// A link that keeps a message whose client is not connected: [`Link::retry`] tries it again. A client's connections
+    /// are made one by one, so that it may ask on one socket before it can be reached on another.
+    pub fn patient(transport: T) -> Self {
+        Self { stranded: Some(Vec::new()), ..Self::new(transport) }
+    }
+
+    /// Whether messages wait for their clients to connect.
+    pub fn has_stranded(&self) -> bool {
+        self.stranded.as_ref().is_some_and(|stranded| !stranded.is_empty())
+    }
+
+    /// Tries the messages again whose clients were not connected, at the next [`Link::poll`]. Those that have waited for
+    /// half a minute are given up.
+    pub fn retry(&mut self) {
+        for waiting in self.stranded.iter_mut().flat_map(std::mem::take) {
+            if waiting.stranded.is_some_and(|since| since.elapsed() >= PATIENCE) {
+                warn!("a message was dropped: the client it is for has not connected, or is gone");
+            } else {
+                self.outbox.push_back(waiting);
+            }
+        }
     }
 
     /// Puts a message at the end of the outbox; [`Link::poll`] sends it.
     pub fn push(&mut self, frames: Frames) {
-        self.outbox.push_back(frames);
+        self.outbox.push_back(frames.into());
     }
 
     /// Puts the subscription that was received last into force, with a message that its subscriber gets
@@ -33,7 +75,7 @@ impl<T: Transport> Link<T> {
     pub fn greet(&mut self, topic: &[u8], welcome: Frames) {
         match self.transport.subscribe(topic) {
             // What waits has not been sent to anybody, not even in part.
-            Ok(()) => self.outbox.push_front(welcome),
+            Ok(()) => self.outbox.push_front(welcome.into()),
             Err(problem) => error!(%problem, "a subscriber of iopub was not admitted"),
         }
     }
@@ -47,16 +89,22 @@ impl<T: Transport> Link<T> {
 
     /// Sends what there is room for. True if nothing is left waiting.
     pub fn flush(&mut self) -> bool {
-        while let Some(frames) = self.outbox.front_mut() {
-            match self.transport.try_send(frames) {
-                Ok(Sent::Whole) => {}
-                Ok(Sent::Later) => return false,
-                Err(TransportError::Unroutable) => {
+        while let Some(mut waiting) = self.outbox.pop_front() {
+            match (self.transport.try_send(&mut waiting.frames), &mut self.stranded) {
+                (Ok(Sent::Whole), _) => {}
+                (Ok(Sent::Later), _) => {
+                    self.outbox.push_front(waiting);
+                    return false;
+                }
+                (Err(TransportError::Unroutable), Some(stranded)) => {
+                    waiting.stranded.get_or_insert_with(Instant::now);
+                    stranded.push(waiting);
+                }
+                (Err(TransportError::Unroutable), None) => {
                     debug!("a reply was dropped: the client it was for has gone");
                 }
-                Err(problem) => error!(%problem, "a message could not be sent and is lost"),
+                (Err(problem), _) => error!(%problem, "a message could not be sent and is lost"),
             }
-            self.outbox.pop_front();
         }
         true
     }

@@ -21,7 +21,8 @@ pub trait Transport: Unpin + 'static {
     /// socket, room to send included: so call this last before returning `Pending`.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>>;
 
-    /// Sends a message if there is room for it now. What is not sent yet stays in `frames`.
+    /// Sends a message if there is room for it now. What is not sent yet stays in `frames`; so does one that is
+    /// unroutable.
     fn try_send(&mut self, frames: &mut Frames) -> Result<Sent, TransportError>;
 
     /// Puts the subscription that was received last into force. For publishers only.

@@ -218,7 +218,13 @@ impl Transport for Socket {
                     frames.push_front(frame);
                     return Ok(Sent::Later);
                 }
-                (Err(zmq::Error::EHOSTUNREACH), _) => return Err(TransportError::Unroutable),
+                (Err(zmq::Error::EHOSTUNREACH), kept) => {
+                    // Refused at the first frame: the message is whole, if somebody wants to try again.
+                    if let Some(frame) = kept {
+                        frames.push_front(frame);
+                    }
+                    return Err(TransportError::Unroutable);
+                }
                 (Err(zmq::Error::ETERM | zmq::Error::ENOTSOCK), _) => return Err(TransportError::Closed),
                 (Err(error), kept) => {
                     // libzmq refuses only at the first frame, which is small and kept.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import zmq
+from support import TIMEOUT
 
 if TYPE_CHECKING:
     from support import Client, Kernel
@@ -134,3 +136,28 @@ def test_debug_magic_looks_into_the_last_error(client: Client) -> None:
     client.wait_text("value of inner", msg_id)
     client.answer("q", next(prompts))
     assert client.finish(msg_id).status == "ok"
+
+
+def test_a_prompt_reaches_a_client_that_connects_to_stdin_after_it(client: Client) -> None:
+    """The connections of a client are made one by one; a cell may ask before the one for prompts is there."""
+    info, session = client.kc.get_connection_info(), client.kc.session
+    with zmq.Context.instance().socket(zmq.DEALER) as shell, zmq.Context.instance().socket(zmq.DEALER) as stdin:
+        for dealer in (shell, stdin):
+            dealer.linger = 0
+            dealer.identity = b"one by one"
+        shell.connect(f"tcp://{info['ip']}:{info['shell_port']}")
+        content = {"code": "print('asking', flush=True)\ninput('late? ')", "silent": False, "allow_stdin": True}
+        request = session.msg("execute_request", content)
+        shell.send_multipart(session.serialize(request))
+        msg_id = request["header"]["msg_id"]
+        client.wait_text("asking", msg_id)
+        # What the main thread's next cell would say comes only behind this one: this is answered beside it.
+        client.ask("kernel_info_request", channel="control")
+        stdin.connect(f"tcp://{info['ip']}:{info['stdin_port']}")
+        assert stdin.poll(TIMEOUT * 1000)
+        prompt = session.deserialize(session.feed_identities(stdin.recv_multipart())[1])
+        assert prompt["content"]["prompt"] == "late? "
+        answer = session.msg("input_reply", {"value": "yes"}, parent=prompt["header"])
+        stdin.send_multipart(session.serialize(answer))
+        client.wait_idle(msg_id)
+        assert [m["content"]["data"]["text/plain"] for m in client.published(msg_id) if m["msg_type"] == "execute_result"] == ["'yes'"]

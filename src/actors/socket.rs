@@ -1,7 +1,7 @@
 //! The socket actors of shell, control and stdin: frames in, jobs out; replies in, frames out.
 
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -27,8 +27,8 @@ pub struct Socket<T> {
     router: Recipient<Inbound>,
     /// Who has asked, and for how many more budgets of messages it may wait.
     barriers: Vec<(Recipient<Passed>, u32)>,
-    /// Messages that could not be delivered are about to be tried again.
-    retrying: bool,
+    /// Pumps the socket when messages that could not be delivered are to be tried again.
+    retrying: Option<Waker>,
 }
 
 /// How long a prompt waits before it is tried again, if its client is not connected to the stdin socket yet.
@@ -67,7 +67,7 @@ impl<T: Transport> Socket<T> {
             dropped: Dropped::default(),
             router,
             barriers: Vec::new(),
-            retrying: false,
+            retrying: None,
         }
     }
 }
@@ -100,10 +100,14 @@ impl<T: Transport> Pumped for Socket<T> {
                     }
                 }
             });
-        if self.link.has_stranded() && !std::mem::replace(&mut self.retrying, true) {
+        if self.link.has_stranded() && self.retrying.is_none() {
+            self.retrying = Some(task.waker().clone());
             ctx.run_later(RETRY, |socket, _| {
-                socket.retrying = false;
                 socket.link.retry();
+                // Not sent from here: a send can swallow the edge of a receive.
+                if let Some(waker) = socket.retrying.take() {
+                    waker.wake();
+                }
             });
         }
         // Everything that had arrived when a barrier was asked for is ahead of it once nothing is left to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -22,8 +23,8 @@ def soak(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def number(report: str, title: str) -> int:
-    (line,) = [line for line in report.splitlines() if line.startswith(title)]
-    return int(line.split()[-1])
+    (found,) = re.findall(rf"^{title} +(\d+)$", report, re.MULTILINE)
+    return int(found)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what a kernel takes can be seen on Linux only")

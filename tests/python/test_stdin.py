@@ -160,4 +160,6 @@ def test_a_prompt_reaches_a_client_that_connects_to_stdin_after_it(client: Clien
         answer = session.msg("input_reply", {"value": "yes"}, parent=prompt["header"])
         stdin.send_multipart(session.serialize(answer))
         client.wait_idle(msg_id)
-        assert [m["content"]["data"]["text/plain"] for m in client.published(msg_id) if m["msg_type"] == "execute_result"] == ["'yes'"]
+        assert [
+            m["content"]["data"]["text/plain"] for m in client.published(msg_id) if m["msg_type"] == "execute_result"
+        ] == ["'yes'"]

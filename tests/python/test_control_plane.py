@@ -9,6 +9,8 @@ import zmq
 from support import TIMEOUT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from support import Client, Kernel
 
 # The marker comes through the descriptor: it is shown although Python cannot run.
@@ -24,7 +26,64 @@ def busy(client: Client) -> str:
 @pytest.fixture
 def summing(client: Client) -> str:
     """A cell that holds the GIL in Python's own C code."""
-    return client.start(STARTED + "sum(range(300_000_000))")
+    return client.start(STARTED + "sum(range(100_000_000))")
+
+
+@pytest.fixture
+def backtracking(client: Client) -> Iterator[str]:
+    """A cell that holds the GIL in a regular expression that would take for ever. It ends with an interrupt."""
+    msg_id = client.start(STARTED + "import re\nre.match('(a*)*b', 'a' * 60)")
+    yield msg_id
+    assert not client.replied(msg_id)
+    assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
+    assert client.finish(msg_id).reply["ename"] == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize("channel", ["control", "shell"])
+@pytest.mark.parametrize(
+    "msg_type",
+    ["kernel_info_request", "connect_request", "comm_info_request", "usage_request", "list_subshell_request"],
+)
+def test_what_needs_no_python_is_answered(client: Client, backtracking: str, msg_type: str, channel: str) -> None:
+    msg_id = client.send(msg_type, channel=channel)
+    assert client.reply(msg_id, channel)["content"]["status"] == "ok"
+    client.wait_idle(msg_id)
+    assert not client.replied(backtracking)
+
+
+@pytest.mark.parametrize("channel", ["control", "shell"])
+def test_subshells_are_made_listed_and_deleted(client: Client, backtracking: str, channel: str) -> None:
+    made = client.ask("create_subshell_request", channel=channel)["subshell_id"]
+    assert client.ask("list_subshell_request", channel=channel)["subshell_id"] == [made]
+    waiting = client.execute("'never'", header={"subshell_id": made})
+    # On shell, requests are read in their order: this one comes after the cell.
+    client.ask("kernel_info_request")
+    assert client.ask("delete_subshell_request", {"subshell_id": made}, channel=channel)["status"] == "ok"
+    assert client.ask("list_subshell_request", channel=channel)["subshell_id"] == []
+    assert client.finish(waiting).status in ("aborted", "error")
+    assert not client.replied(backtracking)
+
+
+def test_a_subshell_whose_own_cell_holds_the_gil_is_deleted(client: Client) -> None:
+    made = client.ask("create_subshell_request", channel="control")["subshell_id"]
+    # What is written to the descriptor would be shown in the main shell's cell.
+    code = "import ctypes\nprint('started', flush=True)\nctypes.PyDLL(None).usleep(2_500_000);"
+    running = client.start(code, header={"subshell_id": made})
+    behind = client.execute("'never'", header={"subshell_id": made})
+    client.ask("kernel_info_request")
+    assert client.ask("delete_subshell_request", {"subshell_id": made}, channel="control")["status"] == "ok"
+    assert client.ask("list_subshell_request", channel="control")["subshell_id"] == []
+    assert client.finish(behind).status == "aborted"
+    assert not client.replied(running)
+    assert client.finish(running).status in ("aborted", "error")
+    assert client.run("'alive'").result == "'alive'"
+
+
+def test_a_shutdown_is_answered(fresh_kernel: Kernel, fresh_client: Client) -> None:
+    msg_id = fresh_client.start(STARTED + "sum(range(10**13))")
+    assert fresh_client.ask("shutdown_request", {"restart": False}, channel="control")["status"] == "ok"
+    fresh_client.wait(lambda m: m["msg_type"] == "shutdown_reply")
+    assert not fresh_client.replied(msg_id)
 
 
 @pytest.mark.parametrize("channel", ["control", "shell"])
@@ -40,7 +99,7 @@ def test_kernel_info_comes_before_the_end_of_a_long_sum(client: Client, summing:
     for _ in range(20):
         assert client.ask("kernel_info_request", channel=channel)["status"] == "ok"
     assert not client.replied(summing)
-    assert client.finish(summing).result == "44999999850000000"
+    assert client.finish(summing).result == "4999999950000000"
 
 
 @pytest.mark.parametrize("channel", ["control", "shell"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
 
 from IPython.core.application import BaseIPythonApplication
 from IPython.core.history import HistoryManager
@@ -21,6 +23,8 @@ from .kernel import Kernel
 from .shell import ZMQInteractiveShell
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .interrupt import Interrupts
 
 # Classes of ipykernel's that configuration files and command lines of notebooks name; what they say about
@@ -84,6 +88,9 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
                 handler.setStream(terminal)
         faulthandler.enable(terminal)
         _core.prepare_for_crash()
+        # What users enable would go to descriptor 2, a pipe that nobody reads any more when the process dies.
+        faulthandler.enable = _with_file(faulthandler.enable, 0, terminal)
+        faulthandler.register = _with_file(faulthandler.register, 1, terminal)
 
     def _warn_of_unknown_classes(self, argv: list[str]) -> None:
         known = {cls.__name__ for cls in _subclasses(Configurable)} | _KNOWN_ELSEWHERE
@@ -91,6 +98,23 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
             name = arg.lstrip("-").partition(".")[0]
             if arg.startswith("--") and "." in arg.partition("=")[0] and name not in known:
                 self.log.warning("Nothing takes the option %s: it has no effect", arg)
+
+
+def _with_file(function: Callable[..., Any], position: int, file: TextIO) -> Callable[..., Any]:
+    """A function of `faulthandler` that writes to this file where none is named, or standard error. `position`: that of
+    its argument ``file``."""
+
+    @functools.wraps(function)
+    def with_file(*args: Any, **kwargs: Any) -> Any:
+        given = args[position] if len(args) > position else kwargs.get("file")
+        if given is None or given in (sys.stderr, sys.__stderr__):
+            if len(args) > position:
+                args = (*args[:position], file, *args[position + 1 :])
+            else:
+                kwargs["file"] = file
+        return function(*args, **kwargs)
+
+    return with_file
 
 
 def _subclasses(cls: type) -> set[type]:

@@ -331,3 +331,14 @@ fn the_end_of_the_parent_process_shuts_the_kernel_down() {
     process_is_told(&kernel);
     kernel.python_ended();
 }
+
+#[test]
+fn a_parent_process_that_has_ended_already_shuts_the_kernel_down() {
+    let mut parent = Command::new("true").spawn().unwrap();
+    let pid = libc::pid_t::try_from(parent.id()).unwrap();
+    parent.wait().unwrap();
+    let mut kernel = TestKernel::start_with(|options| options.parent = Some(pid));
+    assert!(!read::<ShutdownReply>(&kernel.iopub.message("the announcement")).restart);
+    process_is_told(&kernel);
+    kernel.python_ended();
+}

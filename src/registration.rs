@@ -312,20 +312,23 @@ mod tests {
     fn launcher(
         context: &zmq::Context,
         kind: zmq::SocketType,
-        answer: impl FnOnce(&[Vec<u8>]) -> Option<Vec<Vec<u8>>> + Send + 'static,
+        answer: impl FnOnce(&[Vec<u8>]) -> Vec<Vec<u8>> + Send + 'static,
     ) -> (u16, JoinHandle<Vec<Vec<u8>>>) {
         let socket = context.socket(kind).unwrap();
-        socket.bind("tcp://127.0.0.1:*").unwrap();
-        let port = socket.get_last_endpoint().unwrap().unwrap();
-        let port = port.rsplit(':').next().unwrap().parse().unwrap();
+        let port = bound(&socket);
         let served = thread::spawn(move || {
             let request = socket.recv_multipart(0).unwrap();
-            if let Some(frames) = answer(&request) {
-                socket.send_multipart(frames, 0).unwrap();
-            }
+            socket.send_multipart(answer(&request), 0).unwrap();
             request
         });
         (port, served)
+    }
+
+    /// Binds a socket and returns its port.
+    fn bound(socket: &zmq::Socket) -> u16 {
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+        let address = socket.get_last_endpoint().unwrap().unwrap();
+        address.rsplit(':').next().unwrap().parse().unwrap()
     }
 
     fn signed(key: &[u8], content: &[u8]) -> Vec<Vec<u8>> {
@@ -334,14 +337,9 @@ mod tests {
     }
 
     /// Registers as the specification says, with a launcher that answers this.
-    fn register_content(
-        answer: impl FnOnce(&[Vec<u8>]) -> Option<Vec<Vec<u8>>> + Send + 'static,
-    ) -> (Result<(), RegistrationError>, Vec<Vec<u8>>) {
+    fn register_content(answer: Vec<Vec<u8>>) -> (Result<(), RegistrationError>, Vec<Vec<u8>>) {
         let context = zmq::Context::new();
-        let reply = |request: &[Vec<u8>]| {
-            let frames = answer(request)?;
-            Some([vec![request[0].clone()], frames].concat())
-        };
+        let reply = |request: &[Vec<u8>]| [vec![request[0].clone()], answer].concat();
         let (port, served) = launcher(&context, zmq::ROUTER, reply);
         let text = format!(
             r#"{{"registration_ip": "127.0.0.1", "registration_port": {port}, "kernel_id": "me", "key": "k"}}"#
@@ -364,7 +362,7 @@ mod tests {
                 content: status.as_bytes().to_vec(),
                 buffers: Vec::new(),
             });
-            Some(frames.into_iter().map(|frame| frame.to_vec()).collect())
+            frames.into_iter().map(|frame| frame.to_vec()).collect()
         };
         let (port, served) = launcher(&context, zmq::REP, answer);
         let text = format!(r#"{{"ip": "127.0.0.1", "registration_port": {port}, "key": "k"}}"#);
@@ -376,7 +374,7 @@ mod tests {
 
     #[test]
     fn the_specification_s_request_is_a_signed_content() {
-        let (result, request) = register_content(|_| Some(signed(b"k", b"ACK")));
+        let (result, request) = register_content(signed(b"k", b"ACK"));
         result.unwrap();
         assert_eq!(request[1..], signed(b"k", &request[3]));
         let content: Value = serde_json::from_slice(&request[3]).unwrap();
@@ -390,23 +388,23 @@ mod tests {
     #[test]
     fn any_signed_answer_will_do_unless_it_says_error() {
         for answer in ["", "ACK", "{}", r#"{"status": "ok"}"#, r#"{"status": "busy"}"#, "[1]", "\u{fffd}"] {
-            register_content(|_| Some(signed(b"k", answer.as_bytes()))).0.unwrap();
+            register_content(signed(b"k", answer.as_bytes())).0.unwrap();
         }
         let error = r#"{"status": "error", "ename": "Unknown", "evalue": "no such kernel"}"#;
-        let told = register_content(|_| Some(signed(b"k", error.as_bytes()))).0.unwrap_err();
+        let told = register_content(signed(b"k", error.as_bytes())).0.unwrap_err();
         assert!(matches!(told, RegistrationError::Refused { .. }), "{told}");
         assert!(told.to_string().contains("Unknown: no such kernel"), "{told}");
     }
 
     #[test]
     fn an_answer_that_is_not_signed_with_the_key_is_refused() {
-        let told = register_content(|_| Some(signed(b"other", b"ACK"))).0.unwrap_err();
+        let told = register_content(signed(b"other", b"ACK")).0.unwrap_err();
         assert!(told.to_string().contains("another key"), "{told}");
         for frames in
             [vec![], vec![DELIMITER.to_vec()], vec![b"x".to_vec(); 3], signed(b"k", b"")[..2].to_vec()]
         {
             let frames = if frames.is_empty() { vec![Vec::new()] } else { frames };
-            let told = register_content(|_| Some(frames)).0.unwrap_err();
+            let told = register_content(frames).0.unwrap_err();
             assert!(told.to_string().contains("<IDS|MSG>"), "{told}");
         }
     }
@@ -439,12 +437,12 @@ mod tests {
     #[test]
     fn nobody_there_is_told_after_the_deadline() {
         let context = zmq::Context::new();
-        let (port, served) = launcher(&context, zmq::ROUTER, |_| None);
+        let silent = context.socket(zmq::ROUTER).unwrap();
+        let port = bound(&silent);
         let text = format!(r#"{{"registration_ip": "127.0.0.1", "registration_port": {port}, "key": "k"}}"#);
         let told = file(&text).register(&context, &PORTS, Duration::from_millis(100)).unwrap_err();
         assert!(matches!(told, RegistrationError::NoAnswer { .. }), "{told}");
         assert!(told.to_string().contains("within 100ms"), "{told}");
-        served.join().unwrap();
     }
 
     #[test]

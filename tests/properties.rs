@@ -224,10 +224,12 @@ proptest! {
     }
 }
 
+type Property = fn(&[u8]);
+
 #[test]
 fn the_corpora_of_the_fuzz_targets_hold() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, fn(&[u8])); 4] = [
+    let targets: [(&str, Property); 4] = [
         ("frames", properties::frames),
         ("headers", properties::headers),
         ("contents", properties::contents),

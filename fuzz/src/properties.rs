@@ -311,19 +311,15 @@ pub fn rendered(mode: &RunMode) -> String {
         RunMode::Task => return "task".to_owned(),
         RunMode::Thread(options) => options,
     };
-    let mut text = "thread".to_owned();
+    let mut words = vec!["thread".to_owned()];
     if let Some(name) = name {
         // As in a shell: one kind of quotation mark can stand between two of the other kind.
         let parts: Vec<String> = name.split('"').map(|part| format!("\"{part}\"")).collect();
-        text += &format!(" name={}", parts.join("'\"'"));
+        words.push(format!("name={}", parts.join("'\"'")));
     }
-    if let Some(backend) = backend {
-        text += &format!(" backend={backend}");
-    }
-    if let Some(use_uvloop) = use_uvloop {
-        text += &format!(" use_uvloop={use_uvloop}");
-    }
-    text
+    words.extend(backend.map(|backend| format!("backend={backend}")));
+    words.extend(use_uvloop.map(|use_uvloop| format!("use_uvloop={use_uvloop}")));
+    words.join(" ")
 }
 
 /// An error that can be shown: not longer than anybody reads, and in one line.

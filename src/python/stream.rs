@@ -105,14 +105,14 @@ impl Stream {
 }
 
 /// Waits while clients are far behind. An interrupt ends the wait.
-pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher, published: Urgency) -> PyResult<()> {
-    if !publisher.is_congested(published) {
+pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher, urgency: Urgency) -> PyResult<()> {
+    if !publisher.is_congested(urgency) {
         return Ok(());
     }
     let bell = Arc::new(Bell::new()?);
     wait(py, &bell, || {
-        if publisher.is_congested(published) {
-            publisher.when_room(published, bell.clone());
+        if publisher.is_congested(urgency) {
+            publisher.when_room(urgency, bell.clone());
             return None;
         }
         Some(())

@@ -119,6 +119,8 @@ struct Addresses {
 /// Returns when all of them are ready, which does not mean that Python is.
 pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kernel, StartError> {
     let publisher = Publisher::new(Arc::new(Session::new(&options.key)));
+    // Before all else that is published.
+    publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
     let (ready, started) = mpsc::channel();
     let context = Assembly { publisher: publisher.clone() };
     let io = thread::Builder::new().name("callboard-io".into()).spawn(move || {
@@ -137,7 +139,6 @@ pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kerne
         }
     })?;
     let (actors, control_thread) = started.recv().map_err(|_| StartError::Ended)??;
-    publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
     let threads = Mutex::new(Some(Threads { io, control: control_thread }));
     let (shell_caller, control_caller) = (actors.shell.clone(), actors.control.clone());
     let (shell, control) = (shell_caller.inbox.clone(), control_caller.inbox.clone());

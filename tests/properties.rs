@@ -73,6 +73,8 @@ const WORDS: [&str; 20] = [
     "tail",
 ];
 
+type Property = fn(&[u8]);
+
 fn config() -> ProptestConfig {
     ProptestConfig {
         cases: 300,

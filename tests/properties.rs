@@ -226,8 +226,6 @@ proptest! {
     }
 }
 
-type Property = fn(&[u8]);
-
 #[test]
 fn the_corpora_of_the_fuzz_targets_hold() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCS = [ROOT / "README.md", ROOT / "actors.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [ROOT / "README.md", ROOT / "actors.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
@@ -25,6 +25,15 @@ def test_the_tests_of_promises_are_there() -> None:
         text = "".join((page.parent / link).read_text() for link in re.findall(r"\]\(([^)]+)\)", where))
         test = re.findall(r"`(\w+)`", where)[-1]
         assert re.search(rf"(?:def|fn) {test}\(", text), f"{number}: there is no {test}"
+
+
+def test_the_tests_that_reliability_names_are_there() -> None:
+    page = ROOT / "docs/reliability.md"
+    named = re.findall(r"\[`(\w+)`\]\(([^)]+)\)", page.read_text())
+    assert len(named) > 100
+    for test, where in named:
+        text = (page.parent / where).read_text()
+        assert re.search(rf"(?:def|fn) {test}\(", text), f"there is no {test} in {where}"
 
 
 def test_every_actor_is_described() -> None:

@@ -524,7 +524,7 @@ class Caller:
                 _start_for_request(work)
             elif isinstance(work, _core.Cancel):
                 if (caller := self._all.get(work.id)) is not None:
-                    caller.interrupt()
+                    caller.interrupt(caller.running_cells())
             else:
                 self.stopping.set_result(None)
                 self._stop_calls()
@@ -708,10 +708,14 @@ class Caller:
             self._contexts[self] = [1, None]
             self._first_context = self
 
-    def interrupt(self, only: Cell | None = None) -> None:
-        """Interrupts the cells that run in its thread, or only this one: what computes gets a `KeyboardInterrupt`, what
+    def running_cells(self) -> list[Cell]:
+        """The cells that run in its thread now. From any thread, and by a signal handler."""
+        return [call for call in list(self.running.values()) if call.is_cell]  # type: ignore[misc]
+
+    def interrupt(self, cells: list[Cell]) -> None:
+        """Interrupts those of these cells that still run in its thread: what computes gets a `KeyboardInterrupt`, what
         awaits is cancelled. From any thread but its own."""
-        running = [call for call in list(self.running.values()) if call.is_cell and only in (None, call)]
+        running = [cell for cell in self.running_cells() if cell in cells]
         if not running:
             return
         hit = _core.raise_in_thread(self._ident, KeyboardInterrupt, USER_CODE, OWN_CODE)

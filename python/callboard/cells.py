@@ -230,6 +230,9 @@ def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
         error = KeyboardInterrupt()
     elif loops.is_cancellation(error):
         error = KeyboardInterrupt().with_traceback(error.__traceback__)
+    if cell.timed_out and isinstance(error, KeyboardInterrupt):
+        cell.ending = True
+        error = time_is_up(cell).with_traceback(error.__traceback__)
     shell = cell.shell
     try:
         shell.showtraceback((type(error), error, error.__traceback__))

@@ -94,7 +94,7 @@ class Kernel:
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
         OWN_CODE.update((ZMQInteractiveShell.showtraceback.__code__, cells.show.__code__))
         self.interrupts.running = main.running
-        self.interrupts.interrupt_others = partial(control.call_direct, self._interrupt_threads)
+        self.interrupts.interrupt_others = self._interrupt_threads
         control._start_thread()
         self.interrupts.enabled = True
         try:
@@ -322,7 +322,7 @@ class Kernel:
         elif caller is self.control:
             cell.cancel()
         else:
-            caller.interrupt(cell)
+            caller.interrupt([cell])
             self.control.call_later(_STUBBORN, self._give_up, cell)
 
     def _give_up(self, cell: Cell) -> None:
@@ -342,9 +342,12 @@ class Kernel:
         cell.request.finish(cell.tags.suppress_error, False)
 
     def _interrupt_threads(self) -> None:
+        """Has `Control` interrupt the cells that run in other threads now, and none that comes later."""
         for caller in Caller.all_callers():
             if caller is not self.main and caller is not self.control:
-                caller.interrupt()
+                cells = caller.running_cells()
+                if cells:
+                    self.control.call_direct(caller.interrupt, cells)
 
     def stop_soon(self) -> None:
         """Ends the kernel when the cell that runs has been answered."""
@@ -352,8 +355,8 @@ class Kernel:
 
     def _stop(self) -> None:
         for caller in self.main.children:
-            caller.interrupt()
-        running = [cell for cell in self.main.running.values() if cell.is_cell]
+            caller.interrupt(caller.running_cells())
+        running = self.main.running_cells()
         if self._queues[None].is_running:
             self._queues[None].on_empty = self._leave
             for cell in running:

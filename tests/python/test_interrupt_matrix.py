@@ -134,8 +134,11 @@ def frames(run: Run) -> list[str]:
 def test_the_traceback_is_short(kernel: Kernel, client: Client, how: str, code: str, library: list[str]) -> None:
     """Only frames of the cell, and of the library function that it has called."""
     first, _, rest = code.partition("\n")
-    head = "import asyncio, threading, time\nprint('started', flush=True)\n"
-    msg_id = client.execute(f"{first}\n{head}{rest}" if first.startswith("#") else head + code)
+    client.run("import asyncio, threading, time")
+    # One statement: all of it has been compiled when it says that it has started.
+    mode, code = (first + "\n", rest) if first.startswith("#") else ("", code)
+    indented = code.replace("\n", "\n    ")
+    msg_id = client.execute(f"{mode}if True:\n    print('started', flush=True)\n    {indented}")
     client.wait_text("started\n", msg_id)
     if "input" in code:
         next(client.prompts())
@@ -157,3 +160,24 @@ def test_many_in_a_row(kernel: Kernel, client: Client) -> None:
         kernel.process.send_signal(signal.SIGINT)
         run = client.finish(msg_id, timeout=20)
         assert run.reply["ename"] == run.error["ename"] == "KeyboardInterrupt"
+
+
+def test_it_does_not_hit_cells_that_came_after_it(kernel: Kernel, client: Client, how: str) -> None:
+    """Cells of other threads are interrupted by the thread `Control`, which may be late."""
+    client.run(
+        "import threading\ncome, go, end = threading.Event(), threading.Event(), threading.Event()\n"
+        "class Slow:\n    def __dir__(self):\n        come.set()\n        go.wait()\n        return ['a']\n"
+        "slow = Slow()"
+    )
+    client.run("# thread name=Kept\n1")
+    held_up = client.send("complete_request", {"code": "slow.", "cursor_pos": 5})
+    assert client.run("come.wait()").result == "True"
+    endless = client.start("print('started')\nwhile True: pass")
+    interrupt(client, kernel, how)
+    assert client.finish(endless).reply["ename"] == "KeyboardInterrupt"
+    later = client.start("# thread name=Kept\nprint('started')\nend.wait()")
+    client.run("go.set()")
+    client.reply(held_up)
+    assert client.ask("complete_request", {"code": "pri", "cursor_pos": 3})["status"] == "ok"
+    client.run("end.set()")
+    assert client.finish(later).result == "True"

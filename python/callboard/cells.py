@@ -235,7 +235,9 @@ def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
         error = time_is_up(cell).with_traceback(error.__traceback__)
     shell = cell.shell
     try:
-        shell.showtraceback((type(error), error, error.__traceback__))
+        # With no more than one frame it was raised by the kernel: there is no code of the user's to show.
+        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+            shell.showtraceback((type(error), error, error.__traceback__))
     except BaseException as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
         print(
             f"callboard: the traceback of {type(error).__name__} cannot be shown: {text_of(second)}",

@@ -118,36 +118,40 @@ def frames(run: Run) -> list[str]:
 @pytest.mark.parametrize(
     ("code", "library"),
     [
-        ("while True: pass", []),
-        ("time.sleep(100)", []),
-        ("await asyncio.sleep(100)", ["asyncio/tasks.py"]),
-        ("await asyncio.create_task(asyncio.sleep(100))", ["asyncio/tasks.py"]),
-        ("await asyncio.gather(*(asyncio.sleep(100) for _ in range(3)))", ["asyncio/tasks.py"]),
-        ("await asyncio.Event().wait()", ["asyncio/locks.py"]),
-        ("!sleep 100", []),
-        ("lock = threading.Lock()\nlock.acquire(); lock.acquire()", []),
-        ("# thread\nwhile True: pass", []),
-        ("# task\nawait asyncio.sleep(100)", ["asyncio/tasks.py"]),
-        ("input('started\\n')", []),
+        ("while True: pass", "no library"),
+        ("time.sleep(100)", "no library"),
+        ("await asyncio.sleep(100)", "asyncio/"),
+        ("await asyncio.create_task(asyncio.sleep(100))", "asyncio/"),
+        ("await asyncio.gather(*(asyncio.sleep(100) for _ in range(3)))", "asyncio/"),
+        ("await asyncio.Event().wait()", "asyncio/"),
+        ("!echo started; sleep 100", "no library"),
+        ("lock = threading.Lock()\nlock.acquire(); lock.acquire()", "no library"),
+        ("# thread\nwhile True: pass", "no library"),
+        ("# task\nawait asyncio.sleep(100)", "asyncio/"),
+        ("print('started'); input('?')", "no library"),
     ],
 )
-def test_the_traceback_is_short(kernel: Kernel, client: Client, how: str, code: str, library: list[str]) -> None:
+def test_the_traceback_is_short(kernel: Kernel, client: Client, how: str, code: str, library: str) -> None:
     """Only frames of the cell, and of the library function that it has called."""
     first, _, rest = code.partition("\n")
     client.run("import asyncio, threading, time")
     # One statement: all of it has been compiled when it says that it has started.
     mode, code = (first + "\n", rest) if first.startswith("#") else ("", code)
     indented = code.replace("\n", "\n    ")
-    msg_id = client.execute(f"{mode}if True:\n    print('started', flush=True)\n    {indented}")
-    client.wait_text("started\n", msg_id)
+    start = "pass" if "started" in code else "print('started', flush=True)"
+    msg_id = client.execute(f"{mode}if True:\n    {start}\n    {indented}")
+    client.wait_text("started", msg_id)
     if "input" in code:
         next(client.prompts())
     run = stop(client, kernel, how, msg_id)
     where = frames(run)
-    assert where[0].startswith("Cell In"), where
+    # A command may have ended by the same signal before the interrupt came: then there is nothing to show.
+    assert where[:1] == [] or where[0].startswith("Cell In"), where
+    assert where or first.startswith("!")
+    # The interrupt may come anywhere in the function of the library, not only where it waits.
     others = [place for place in where if not place.startswith("Cell In")]
-    assert len(others) <= len(library), where
-    assert all(any(part in place for part in library) for place in others), where
+    assert len(others) <= 4, where
+    assert all(library in place for place in others), where
 
 
 def test_many_in_a_row(kernel: Kernel, client: Client) -> None:

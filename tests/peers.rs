@@ -104,9 +104,10 @@ fn a_prompt_waits_for_a_client_that_is_not_connected_yet() {
     for prompt in ["first", "second"] {
         assert_eq!(kernel.stdin.expect::<InputRequest>(&sent).prompt, prompt);
     }
-    drop((gate, other));
+    drop(gate);
     kernel.iopub.idle(&sent);
     kernel.shell.reply::<ExecuteReply>(&sent);
+    drop(other);
     kernel.iopub.idle(&here);
     kernel.control.reply::<ExecuteReply>(&here);
 }

@@ -22,7 +22,7 @@ from IPython.utils.encoding import DEFAULT_ENCODING
 from IPython.utils.process import arg_split, system  # type: ignore[attr-defined]
 from IPython.utils.text import LSString, SList
 
-from . import process
+from . import interrupt, process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +153,9 @@ class AwaitingCompiler:
             source = self._transformer.visit(source)
         with self._compiler.extra_flags(self._flags):
             return self._compiler(source, filename, symbol)
+
+
+interrupt.LAST.add(AwaitingCompiler.__call__.__code__)
 
 
 def _is_coroutine(code: Any) -> bool:

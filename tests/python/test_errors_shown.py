@@ -106,3 +106,20 @@ def test_an_error_is_shown_although_showtraceback_is_broken(client: Client) -> N
     )
     assert run.error["ename"] == run.reply["ename"]
     assert client.run("1/0").error["ename"] == "ZeroDivisionError"
+
+
+def test_an_interrupt_while_a_statement_is_compiled_is_shown(client: Client) -> None:
+    client.run(
+        "import ast\nkind = type(get_ipython().compile)\nbefore = kind.__call__\n"
+        "def hit(self, source, *args):\n"
+        "    if 'unknown' in ast.dump(source):\n        raise KeyboardInterrupt\n    return before(self, source, *args)\n"
+        "kind.__call__ = hit"
+    )
+    try:
+        run = client.run("print('first')\nunknown")
+        assert run.stdout == "first\n"
+        assert run.stderr == ""
+        assert run.reply["ename"] == run.error["ename"] == "KeyboardInterrupt"
+        assert "async_magics" not in "".join(run.error["traceback"])
+    finally:
+        client.run("kind.__call__ = before")

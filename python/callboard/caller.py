@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import functools
 import inspect
 import logging
 import sys
@@ -50,6 +51,23 @@ OWN_CODE: set[CodeType] = set()
 _TURN = 0.001
 #: How long the end of the process waits for the threads of Callers, seconds.
 _LAST_GRACE = 1.0
+
+
+def _patch_thread() -> None:
+    """Interrupts, and cancellations of calls, must not hit a thread that is being started in place of the one that
+    starts it."""
+    original = threading.Thread.start
+
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        __tracebackhide__ = True
+        _core.start_thread(original, self)
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+
+
+if sys.version_info < (3, 12):
+    _patch_thread()
 
 
 class CallerCreateOptions(TypedDict, total=False):
@@ -718,9 +736,10 @@ class Caller:
         running = [cell for cell in self.running_cells() if cell in cells]
         if not running:
             return
-        hit = _core.raise_in_thread(self._ident, KeyboardInterrupt, USER_CODE, OWN_CODE)
         for cell in running:
             cell.interrupted = True
+        hit = _core.raise_in_thread(self._ident, KeyboardInterrupt, USER_CODE, OWN_CODE)
+        for cell in running:
             if len(running) > 1 or not hit:
                 cell.cancel()
 

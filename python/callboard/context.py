@@ -162,6 +162,7 @@ def _patch_thread() -> None:
 
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
+        __tracebackhide__ = True
         values = _values()
         if values:
             run = self.run

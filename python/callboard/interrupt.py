@@ -44,6 +44,9 @@ class Interrupts:
         self.running: dict[Any, Call] = {}
         #: Interrupts the cells of other threads. Called on the main thread, wherever it is.
         self.interrupt_others: Callable[[], None] = lambda: None
+        #: Interrupts the cells of the calling thread once more, which is another one. False if there are none that
+        #: have been interrupted.
+        self.interrupt_again: Callable[[], bool] = lambda: False
         #: Code of the frames below which everything belongs to the event loop.
         self.outermost: set[CodeType] = {loops.AsyncioLoop._run.__code__, loops.TrioLoop.run.__code__}
         self.enabled = False
@@ -72,13 +75,14 @@ class Interrupts:
         report = sys.unraisablehook
 
         def hook(unraisable: Any) -> None:
-            mine = threading.current_thread() is threading.main_thread() and os.getpid() == self._pid
-            if unraisable.exc_type is KeyboardInterrupt and self.enabled and mine:
+            if unraisable.exc_type is not KeyboardInterrupt or not self.enabled or os.getpid() != self._pid:
+                report(unraisable)
+            elif threading.current_thread() is threading.main_thread():
                 self._again = set(self.running.values())
                 for call in self._again:
                     call.interrupted = call.cancel_requested = True
                 interrupt_again()
-            else:
+            elif not self.interrupt_again():
                 report(unraisable)
 
         sys.unraisablehook = hook

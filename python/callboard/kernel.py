@@ -95,6 +95,7 @@ class Kernel:
         OWN_CODE.update((ZMQInteractiveShell.showtraceback.__code__, cells.show.__code__))
         self.interrupts.running = main.running
         self.interrupts.interrupt_others = self._interrupt_threads
+        self.interrupts.interrupt_again = self._interrupt_again
         control._start_thread()
         self.interrupts.enabled = True
         try:
@@ -348,6 +349,14 @@ class Kernel:
                 cells = caller.running_cells()
                 if cells:
                     self.control.call_direct(caller.interrupt, cells)
+
+    def _interrupt_again(self) -> bool:
+        """Has `Control` interrupt the cells of the calling thread that an interrupt was for."""
+        caller = Caller.get_existing()
+        cells = [cell for cell in caller.running_cells() if cell.interrupted] if caller is not None else []
+        if caller is not None and cells:
+            self.control.call_direct(caller.interrupt, cells)
+        return bool(cells)
 
     def stop_soon(self) -> None:
         """Ends the kernel when the cell that runs has been answered."""

@@ -33,6 +33,10 @@ OPTIONS = {
     "trio": ("clock", "instruments", "restrict_keyboard_interrupt_to_checkpoints", "strict_exception_groups"),
 }
 
+#: When a loop of asyncio ends, seconds until a task that goes on is cancelled again. (trio cancels what goes on at each
+#: of its checkpoints.)
+_INSISTENCE = 3.0
+
 
 def current_task() -> Any:
     """The task that runs in the calling thread, asyncio's or trio's; None if none does."""
@@ -533,13 +537,11 @@ class AsyncioLoop(AsyncioTasks):
         loop = self.loop
         if loop.is_closed():
             return
-        known: set[asyncio.Task] = set()
         end = None if self._grace is None else loop.time() + self._grace
         while tasks := asyncio.all_tasks(loop):
-            for task in tasks - known:
+            for task in tasks:
                 task.cancel()
-            known |= tasks
-            left = None if end is None else max(0, end - loop.time())
+            left = _INSISTENCE if end is None else min(_INSISTENCE, max(0, end - loop.time()))
             self._run(loop.run_until_complete, asyncio.wait(tasks, timeout=left))
             if left == 0:
                 # What does not end is left behind: nothing is to wait for it.

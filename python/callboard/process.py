@@ -76,8 +76,10 @@ async def _wait_in_asyncio(job: Job) -> None:
             loop.call_soon_threadsafe(set_done)
 
     stopped: BaseException | None = None
+    # Before it is called: an exception that a signal raises can come as soon as that has begun.
+    job.ended = ended
     try:
-        job.start(ended)
+        job.start()
         await asyncio.wait([done])
     except GeneratorExit:
         job.stop()
@@ -107,8 +109,10 @@ async def _wait_in_trio(job: Job) -> None:
             token.run_sync_soon(done.set)
 
     stopped: BaseException | None = None
+    # Before it is called: an exception that a signal raises can come as soon as that has begun.
+    job.ended = ended
     try:
-        job.start(ended)
+        job.start()
         await done.wait()
     except GeneratorExit:
         job.stop()
@@ -134,11 +138,11 @@ class Job:
         self._stopped = False
         self._hurry = threading.Event()
         self._worked = threading.Event()
-        self._ended: Callable[[], None] = lambda: None
+        #: Is called when nothing is to be waited for; from any thread, and maybe twice.
+        self.ended: Callable[[], None] = lambda: None
 
-    def start(self, ended: Callable[[], None]) -> None:
-        """Starts the thread. Calls `ended`, from any thread and maybe twice, when nothing is to be waited for."""
-        self._ended = ended
+    def start(self) -> None:
+        """Starts the thread."""
         context = contextvars.copy_context()
         threading.Thread(target=context.run, args=(self._work_alone,), name="Command", daemon=True).start()
 
@@ -161,7 +165,7 @@ class Job:
             with self._lock:
                 stopped = self._stopped
             if not stopped:
-                self._ended()
+                self.ended()
 
     def result(self) -> Any:
         """What the function has returned; raises what it has raised."""
@@ -192,7 +196,7 @@ class Job:
             command.end(self._hurry)
         # Its thread may be in code that does not end; nobody is to wait for that.
         self._worked.wait(_REST)
-        self._ended()
+        self.ended()
 
     @contextlib.contextmanager
     def running(self, command: Command) -> Iterator[None]:
@@ -239,11 +243,16 @@ def run(
     Hands its output over as it comes; without `stderr`, all of it to `stdout`. With `terminal`, its input and
     output are a terminal where nobody types.
 
-    Raises ``OSError`` if it cannot be started, ``KeyboardInterrupt`` when it has been stopped.
+    Raises ``OSError`` if it cannot be started, ``KeyboardInterrupt`` when it has been stopped. Also when a SIGINT has
+    ended it, as in a script of a shell: until it is in a session of its own it gets that of the kernel's process group,
+    and can be gone before the kernel has told anybody.
     """
     command = Command(argv, stdout, stderr, stdin=stdin, terminal=terminal, encoding=encoding)
     with _local.job.running(command) if _local.job is not None else contextlib.nullcontext():
-        return command.run()
+        code = command.run()
+    if code == -signal.SIGINT:
+        raise KeyboardInterrupt
+    return code
 
 
 class _Output:

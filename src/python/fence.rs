@@ -36,14 +36,14 @@ impl Fence {
     }
 
     /// Executes `code` inside the fence; with an exception (a class) that it gets at once.
-    fn run<T>(&self, _py: Python<'_>, exception: Option<&Py<PyAny>>, code: impl FnOnce() -> T) -> T {
+    fn run<T>(&self, py: Python<'_>, exception: Option<&Py<PyAny>>, code: impl FnOnce() -> T) -> T {
         // SAFETY: the GIL is held.
         let me = unsafe { ffi::PyThread_get_thread_ident() };
         let mut state = self.lock();
         state.inside = Some(me);
         if let Some(exception) = exception {
             state.thrown = true;
-            set(me, exception.as_ptr());
+            threads::set(py, me, Some(exception.bind(py)));
         }
         drop(state);
         let result = code();
@@ -51,7 +51,7 @@ impl Fence {
         state.inside = None;
         if std::mem::take(&mut state.thrown) {
             // It has hit the code by now, or comes too late.
-            set(me, std::ptr::null_mut());
+            threads::set(py, me, None);
         }
         drop(state);
         result
@@ -60,12 +60,6 @@ impl Fence {
     fn wanted(&self) -> Option<Py<PyAny>> {
         self.lock().wanted.take()
     }
-}
-
-/// Sets an exception (a class, or null for none) for a thread. The GIL is held.
-fn set(ident: u64, exception: *mut ffi::PyObject) {
-    // SAFETY: the GIL is held, as everywhere in here; the function takes a reference of its own.
-    unsafe { ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), exception) };
 }
 
 #[pymethods]
@@ -117,7 +111,7 @@ impl Fence {
         let is_inside = match state.inside {
             Some(ident) => {
                 state.thrown = true;
-                set(ident, exception.as_ptr());
+                threads::set(py, ident, Some(exception));
                 true
             }
             None => {

@@ -52,7 +52,7 @@ pub mod _core {
     #[pymodule_export]
     use super::stream::{Stream, after_fork_in_child};
     #[pymodule_export]
-    use super::threads::raise_in_thread;
+    use super::threads::{raise_in_thread, start_thread};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,8 +1,61 @@
 //! Exceptions for other threads.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PySet};
 use pyo3::{ffi, intern};
+
+/// The threads that start another one at this moment, each with the exception that it gets when it has done so.
+///
+/// Until CPython 3.12, a thread that is being started has the number of the one that starts it, and is found first. It
+/// would get the exception, end before it has begun, and `Thread.start` would wait for it for ever.
+static STARTING: Mutex<Option<HashMap<u64, Option<Py<PyAny>>>>> = Mutex::new(None);
+
+fn starting() -> MutexGuard<'static, Option<HashMap<u64, Option<Py<PyAny>>>>> {
+    STARTING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls `start(thread)`, which starts a thread. An exception that is raised meanwhile in the calling thread
+/// (`raise_in_thread`, `Fence.throw`) is raised here when that is done.
+#[pyfunction]
+pub fn start_thread<'py>(
+    start: &Bound<'py, PyAny>,
+    thread: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: the GIL is held.
+    let me = unsafe { ffi::PyThread_get_thread_ident() };
+    let around = starting().get_or_insert_default().insert(me, None);
+    let result = start.call1((thread,));
+    let mut starting = starting();
+    let threads = starting.get_or_insert_default();
+    let exception = threads.remove(&me).flatten();
+    if let Some(around) = around {
+        threads.insert(me, around);
+    }
+    drop(starting);
+    match exception {
+        Some(exception) => Err(PyErr::from_value(exception.into_bound(start.py()))),
+        None => result,
+    }
+}
+
+/// Sets an exception (a class; None takes back one that has not been raised yet) for a thread. It gets it as soon as it
+/// executes Python code again: a blocking call ends first.
+pub(super) fn set(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyAny>>) {
+    let mut starting = starting();
+    if let Some(postponed) = starting.as_mut().and_then(|threads| threads.get_mut(&ident)) {
+        let before = std::mem::replace(postponed, exception.map(|exception| exception.clone().unbind()));
+        drop(starting);
+        drop(before);
+        return;
+    }
+    drop(starting);
+    let exception = exception.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    // SAFETY: the GIL is held; the function takes a reference of its own.
+    unsafe { ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), exception) };
+}
 
 /// Raises an exception (a class) in the Python code that another thread executes, if that thread is inside code that is in
 /// `inside` and not inside code that is in `outside` (sets of code objects). Returns whether it was.
@@ -21,8 +74,7 @@ pub fn raise_in_thread(
     if is_outside || !is_inside {
         return Ok(false);
     }
-    // SAFETY: the GIL is held; the exception is a class, of which the function takes a reference of its own.
-    unsafe { ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), exception.as_ptr()) };
+    set(py, ident, Some(exception));
     Ok(true)
 }
 

@@ -371,7 +371,9 @@ def test_a_command_finds_a_terminal(client: Client) -> None:
     run = client.run("!test $(ps -o sid= -p $$) = $$ && echo leads")
     assert run.stdout == "leads\r\n"
     assert client.run("x = !test -t 1 || echo none\nx").result == "['none']"
-    assert client.run("!kill -INT $$; echo not reached").stdout == ""
+    # As in a script of a shell.
+    run = client.run("!kill -INT $$; echo not reached")
+    assert (run.stdout, run.reply["ename"]) == ("", "KeyboardInterrupt")
     assert client.run("_exit_code").result == "-2"
 
 

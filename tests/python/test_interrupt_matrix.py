@@ -44,6 +44,28 @@ def test_a_cell_of_a_subshell(kernel: Kernel, client: Client, how: str, code: st
     client.ask("delete_subshell_request", {"subshell_id": subshell}, channel="control")
 
 
+def test_a_cell_of_a_thread_that_starts_threads(kernel: Kernel, client: Client, how: str) -> None:
+    """A thread that is being started must not get the interrupt of the one that starts it."""
+    for _ in range(30):
+        msg_id = client.start(
+            "# thread\nimport threading\nprint('started', flush=True)\n"
+            "while True:\n    thread = threading.Thread(target=int)\n    thread.start()\n    thread.join()"
+        )
+        stop(client, kernel, how, msg_id)
+
+
+@pytest.mark.parametrize("first_line", ["# thread", "# queue"])
+def test_a_finalizer(kernel: Kernel, client: Client, how: str, first_line: str) -> None:
+    """Python swallows what is raised there: the cell is interrupted when it goes on."""
+    msg_id = client.start(
+        f"{first_line}\nclass Endless:\n    def __del__(self):\n        print('started', flush=True)\n"
+        "        while True: pass\n"
+        "endless = Endless()\ndel endless\nwhile True: pass"
+    )
+    run = stop(client, kernel, how, msg_id)
+    assert run.stderr == ""
+
+
 def test_a_loop_of_commands(kernel: Kernel, client: Client, how: str) -> None:
     msg_id = client.start("print('started', flush=True)\nwhile True:\n    !true")
     stop(client, kernel, how, msg_id)

@@ -486,14 +486,14 @@ def threads_end(client: Client, subshell: Subshell) -> None:
     assert client.run(code).result == "[]"
 
 
-@pytest.mark.parametrize("kind", [*BUSY, "refuse"])
+REFUSE = "try: await callboard.Pending()\nexcept BaseException: pass\n"
+
+
+@pytest.mark.parametrize("kind", [*BUSY, "refuse", "refuse thrice"])
 def test_a_busy_subshell_is_deleted_and_its_thread_ends(client: Client, backend: str, kind: str) -> None:
     subshell = Subshell(client)
-    code = (
-        "import callboard\ntry: await callboard.Pending()\nexcept BaseException: pass\nawait callboard.Pending()"
-        if kind == "refuse"
-        else busy(kind, backend)
-    )
+    times = {"refuse": 1, "refuse thrice": 3}.get(kind)
+    code = f"import callboard\n{REFUSE * times}await callboard.Pending()" if times else busy(kind, backend)
     msg_id = subshell.start(f"print('started')\n{code}")
     queued = subshell.execute("'never'")
     # Both have come in on the same channel.

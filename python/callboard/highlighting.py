@@ -1,0 +1,93 @@
+"""The colours of tracebacks, made once and not for each traceback anew.
+
+IPython has stack_data highlight the lines of a traceback with Pygments. For each frame that makes a class for the
+lexer, with the tables of all of Python's syntax, and for each traceback one for the style, with the escape sequences of
+all its colours. It takes most of the time of a cell that fails, and leaves thousands of objects to be collected.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger("callboard.shell")
+
+#: Styles that are kept: users may switch between themes.
+_STYLES = 8
+
+#: What the functions take that are replaced.
+_PARAMETERS = [("style", "modifier"), ("formatter", "code", "ranges"), ("self",)]
+
+
+@functools.cache
+def keep_tables() -> None:
+    """Lets stack_data and Pygments make these classes and tables only once. Imports them, so not to be called before
+    there is a traceback."""
+    try:
+        import stack_data
+        from pygments.formatters.terminal256 import Terminal256Formatter
+        from stack_data import core
+
+        make_style, highlight = stack_data.style_with_executing_node, core._pygmented_with_ranges
+        set_up = Terminal256Formatter._setup_styles
+    except (ImportError, AttributeError) as error:
+        logger.debug("tracebacks are highlighted from scratch: %s", error)
+        return
+    functions = (make_style, highlight, set_up)
+    if [function.__code__.co_varnames[: function.__code__.co_argcount] for function in functions] != _PARAMETERS:
+        logger.debug("tracebacks are highlighted from scratch: these are other versions of stack_data and Pygments")
+        return
+    stack_data.style_with_executing_node = functools.lru_cache(_STYLES)(make_style)
+    core._pygmented_with_ranges = functools.wraps(highlight)(_highlight)
+    tables: dict[Any, Any] = {}
+
+    @functools.wraps(set_up)
+    def set_up_once(self: Any) -> None:
+        """Only for the styles that have been made above: others may change."""
+        if not getattr(self.style, "for_executing_node", False):
+            set_up(self)
+            return
+        key = self.style, self.usebold, self.useunderline, self.useitalic
+        if key not in tables:
+            set_up(self)
+            if len(tables) >= _STYLES:
+                tables.clear()
+            tables[key] = self.xterm_colors, self.best_match, self.style_string
+        self.xterm_colors, self.best_match, self.style_string = tables[key]
+
+    Terminal256Formatter._setup_styles = set_up_once
+
+
+def _highlight(formatter: Any, code: str, ranges: set[tuple[int, int]]) -> list[str]:
+    """The highlighted lines of `code`; what is in one of these ranges of characters is marked as what is executed."""
+    import pygments
+
+    try:
+        return pygments.highlight(code, _lexer()(ranges), formatter).splitlines()
+    except Exception:  # noqa: BLE001 - lines without colours are better than none
+        return code.splitlines()
+
+
+@functools.cache
+def _lexer() -> Any:
+    from pygments.lexers import get_lexer_by_name
+
+    class Lexer(type(get_lexer_by_name("python3"))):  # type: ignore[misc]
+        """Python's, which marks ranges."""
+
+        def __init__(self, ranges: set[tuple[int, int]]) -> None:
+            super().__init__(stripnl=False)
+            self._ranges = ranges
+
+        def get_tokens(self, text: str) -> Iterator[tuple[Any, str]]:
+            at = 0
+            for kind, value in super().get_tokens(text):
+                is_marked = any(start <= at < end for start, end in self._ranges)
+                yield (kind.ExecutingNode if is_marked else kind), value
+                at += len(value)
+
+    return Lexer

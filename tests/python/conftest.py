@@ -111,12 +111,13 @@ def client(kernel: Kernel) -> Iterator[Client]:
 
 @pytest.fixture
 def start_kernel(way: str, options: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
-    """Starts kernels that the test has for itself: ``start_kernel(*options, wrapper=command, **environment)``."""
+    """Starts kernels that the test has for itself: ``start_kernel(*options, wrapper=command, **environment)``; with
+    ``folder``, their files are there."""
     started: list[Kernel] = []
 
-    def start(*more: str, **env: Any) -> Kernel:
-        folder = tmp_path / f"kernel{len(started)}"
-        folder.mkdir()
+    def start(*more: str, folder: Path | None = None, **env: Any) -> Kernel:
+        folder = folder or tmp_path / f"kernel{len(started)}"
+        folder.mkdir(exist_ok=True)
         started.append(Kernel(way, folder, *options, *more, **env))
         return started[-1]
 

@@ -33,7 +33,8 @@ REJECTED = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_D
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder for sockets: the path of one may have no more than about 100 characters."""
+    """A folder for sockets: the path of one may have no more than about 100 characters. To be asked for before what
+    starts kernels: then these are gone when it goes."""
     path = Path(tempfile.mkdtemp())
     yield path
     shutil.rmtree(path, ignore_errors=True)
@@ -45,24 +46,9 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def manage(way: str, folder: Path) -> Iterator[Callable[..., Kernel]]:
-    """Starts a kernel by a manager with these settings."""
-    started: list[Kernel] = []
-
-    def start(**settings: Any) -> Kernel:
-        started.append(Kernel(way, folder, settings=settings))
-        return started[-1]
-
-    yield start
-    for kernel in started:
-        kernel.close()
-        print(f"--- terminal of a kernel ---\n{kernel.terminal}")
-
-
-@pytest.fixture
-def encrypted(manage: Callable[..., Kernel], transport: str) -> Kernel:
+def encrypted(folder: Path, start_kernel: Callable[..., Kernel], transport: str) -> Kernel:
     """A kernel whose manager insists on encryption."""
-    return manage(transport=transport, transport_encryption="required")
+    return start_kernel(folder=folder, settings={"transport": transport, "transport_encryption": "required"})
 
 
 def describe(kernel: Kernel) -> dict[str, Any]:
@@ -189,8 +175,10 @@ def test_another_client_may_have_a_key_of_its_own(encrypted: Kernel) -> None:
         assert session.deserialize(frames)["msg_type"] == "kernel_info_reply"
 
 
-def test_a_manager_that_does_not_ask_gets_no_encryption(manage: Callable[..., Kernel], transport: str) -> None:
-    kernel = manage(transport=transport)
+def test_a_manager_that_does_not_ask_gets_no_encryption(
+    folder: Path, start_kernel: Callable[..., Kernel], transport: str
+) -> None:
+    kernel = start_kernel(folder=folder, settings={"transport": transport})
     assert "curve_publickey" not in describe(kernel)
     with kernel.connect() as client:
         assert client.kc.shell_channel.socket.mechanism == zmq.NULL

@@ -26,12 +26,11 @@ from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default, observe
 
-from . import loops
+from . import loops, tracebacks
 from .async_magics import AsyncMagics
 from .compiler import Compiler
 from .context import Parent, current_cell, current_parent, current_shell, part_of_cell
 from .display import ZMQDisplayPublisher, ZMQShellDisplayHook
-from .highlighting import keep_tables
 from .history import History, SubshellHistory
 from .interrupt import leave_out_last
 from .jsonutil import encode
@@ -486,7 +485,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
             lines = traceback.format_exception(etype, value, tb and (tb.tb_next or tb))
             self._showtraceback(etype, value, [line.rstrip("\n") for line in lines])
             return
-        keep_tables()
+        tracebacks.prepare()
         if cell is None or not cell.interrupted:
             super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
             return

@@ -1,4 +1,4 @@
-"""`callboard.highlighting`: the colours of tracebacks."""
+"""`callboard.tracebacks`: the libraries that tracebacks are made with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from callboard import highlighting
+from callboard import tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import pytest
     from support import Client
 
-#: Formats errors as IPython does, before and after its classes and tables are kept. What is kept stays in the process.
+#: Formats errors as IPython does, before and after its libraries are prepared. What is kept stays in the process.
 COMPARE = """
 import sys
 from pathlib import Path
 from IPython.core.ultratb import AutoFormattedTB
 from IPython.utils.PyColorize import theme_table
-from callboard.highlighting import keep_tables
+from callboard.tracebacks import prepare
 
 folder = Path(sys.argv[1])
 SOURCES = {
@@ -44,7 +44,7 @@ def formatted():
     return found
 
 before = formatted()
-keep_tables()
+prepare()
 assert formatted() == before
 assert formatted() == before
 assert any("\\x1b[" in line for lines in before.values() for line in lines)
@@ -67,7 +67,7 @@ def test_nothing_is_replaced_in_versions_that_are_not_known(monkeypatch: pytest.
 
     monkeypatch.setattr(stack_data, "style_with_executing_node", other)
     before = core._pygmented_with_ranges
-    highlighting.keep_tables.__wrapped__()
+    tracebacks.prepare.__wrapped__()
     assert stack_data.style_with_executing_node is other
     assert core._pygmented_with_ranges is before
 
@@ -79,3 +79,14 @@ def test_a_cell_that_fails_leaves_little_to_be_collected(client: Client) -> None
     for _ in range(20):
         assert client.run("1 / 0").reply["ename"] == "ZeroDivisionError"
     assert int(client.run("gc.enable(); gc.collect()").result) < 2500
+
+
+def test_cells_that_fail_do_not_stay_in_memory(client: Client) -> None:
+    for number in range(150):
+        assert client.run(f"value = {number}\n1 / 0").reply["ename"] == "ZeroDivisionError"
+    kept = client.run(
+        "import gc, types\ngc.collect()\n"
+        "sum(isinstance(o, tuple) and len(o) == 3 and isinstance(o[0], types.CodeType) and"
+        " o[0].co_filename.startswith('<ipython-input') for o in gc.get_objects())"
+    )
+    assert int(kept.result) <= 128

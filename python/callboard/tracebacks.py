@@ -1,12 +1,15 @@
-"""The colours of tracebacks, made once and not for each traceback anew.
+"""The libraries that IPython makes tracebacks with, for a process that shows many of them.
 
-IPython has stack_data highlight the lines of a traceback with Pygments. For each frame that makes a class for the
-lexer, with the tables of all of Python's syntax, and for each traceback one for the style, with the escape sequences of
-all its colours. It takes most of the time of a cell that fails, and leaves thousands of objects to be collected.
+stack_data has Pygments highlight the lines. For each frame that makes a class for the lexer, with the tables of all of
+Python's syntax, and for each traceback one for the style, with the escape sequences of all its colours. It takes most
+of the time of a cell that fails, and leaves thousands of objects to be collected. Here they are made once.
+
+executing keeps the syntax tree of each piece of code that has ever been in a traceback. Here it keeps the newest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from typing import TYPE_CHECKING, Any
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("callboard.shell")
 
+#: Pieces of code whose syntax trees are kept.
+_KEPT = 128
+
 #: Styles that are kept: users may switch between themes.
 _STYLES = 8
 
@@ -23,10 +29,38 @@ _STYLES = 8
 _PARAMETERS = [("style", "modifier"), ("formatter", "code", "ranges"), ("self",)]
 
 
+class _Newest(dict[Any, Any]):
+    """A cache that forgets what has been in it longest."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        super().__setitem__(key, value)
+        while len(self) > _KEPT:
+            # Another thread may change it at the same time.
+            with contextlib.suppress(RuntimeError, StopIteration):
+                self.pop(next(iter(self)), None)
+
+
 @functools.cache
-def keep_tables() -> None:
-    """Lets stack_data and Pygments make these classes and tables only once. Imports them, so not to be called before
-    there is a traceback."""
+def prepare() -> None:
+    """Lets the libraries keep what they make again and again, and not what they never use again. Imports them, so not
+    to be called before there is a traceback."""
+    _bound_caches()
+    _keep_tables()
+
+
+def _bound_caches() -> None:
+    try:
+        import stack_data
+        from executing import Source
+    except ImportError as error:
+        logger.debug("what belongs to tracebacks is not forgotten: %s", error)
+        return
+    for source in (Source, stack_data.Source):
+        for name in ("__executing_cache", "__source_cache_with_lines"):
+            setattr(source, name, _Newest(source.__dict__.get(name, {})))
+
+
+def _keep_tables() -> None:
     try:
         import stack_data
         from pygments.formatters.terminal256 import Terminal256Formatter

@@ -79,6 +79,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     os::crash::install(terminal.clone()).map_err(BootError::Signals)?;
     os::panic::install(terminal);
     os::limits::raise_open_files();
+    os::limits::share_memory();
 
     let mut leftovers = Vec::new();
     let booted = listen(&settings, &mut leftovers).and_then(|listening| {

@@ -68,11 +68,11 @@ def _keep_tables() -> None:
 
         make_style, highlight = stack_data.style_with_executing_node, core._pygmented_with_ranges
         set_up = Terminal256Formatter._setup_styles
+        codes = [function.__code__ for function in (make_style, highlight, set_up)]
     except (ImportError, AttributeError) as error:
         logger.debug("tracebacks are highlighted from scratch: %s", error)
         return
-    functions = (make_style, highlight, set_up)
-    if [function.__code__.co_varnames[: function.__code__.co_argcount] for function in functions] != _PARAMETERS:
+    if [code.co_varnames[: code.co_argcount] for code in codes] != _PARAMETERS:
         logger.debug("tracebacks are highlighted from scratch: these are other versions of stack_data and Pygments")
         return
     stack_data.style_with_executing_node = functools.lru_cache(_STYLES)(make_style)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("callboard.kernel")
 
 #: How long the end of the kernel waits for the threads of its Callers, seconds.
-_GRACE = 1.0
+_GRACE = 2.0
 
 #: How long a thread may go on with a cell whose time is up before the cell is answered without it, seconds.
 _STUBBORN = 1.0

@@ -46,7 +46,7 @@ class Interrupts:
         self.interrupt_others: Callable[[], None] = lambda: None
         #: Interrupts the cells of the calling thread once more, which is another one. False if there are none that
         #: have been interrupted.
-        self.interrupt_again: Callable[[], bool] = lambda: False
+        self.interrupt_thread_again: Callable[[], bool] = lambda: False
         #: Code of the frames below which everything belongs to the event loop.
         self.outermost: set[CodeType] = {loops.AsyncioLoop._run.__code__, loops.TrioLoop.run.__code__}
         self.enabled = False
@@ -82,7 +82,7 @@ class Interrupts:
                 for call in self._again:
                     call.interrupted = call.cancel_requested = True
                 interrupt_again()
-            elif not self.interrupt_again():
+            elif not self.interrupt_thread_again():
                 report(unraisable)
 
         sys.unraisablehook = hook

@@ -95,7 +95,7 @@ class Kernel:
         OWN_CODE.update((ZMQInteractiveShell.showtraceback.__code__, cells.show.__code__))
         self.interrupts.running = main.running
         self.interrupts.interrupt_others = self._interrupt_threads
-        self.interrupts.interrupt_again = self._interrupt_again
+        self.interrupts.interrupt_thread_again = self._interrupt_thread_again
         control._start_thread()
         self.interrupts.enabled = True
         try:
@@ -346,15 +346,18 @@ class Kernel:
         """Has `Control` interrupt the cells that run in other threads now, and none that comes later."""
         for caller in Caller.all_callers():
             if caller is not self.main and caller is not self.control:
-                cells = caller.running_cells()
-                if cells:
-                    self.control.call_direct(caller.interrupt, cells)
+                self._interrupt_soon(caller, caller.running_cells())
 
-    def _interrupt_again(self) -> bool:
+    def _interrupt_thread_again(self) -> bool:
         """Has `Control` interrupt the cells of the calling thread that an interrupt was for."""
         caller = Caller.get_existing()
-        cells = [cell for cell in caller.running_cells() if cell.interrupted] if caller is not None else []
-        if caller is not None and cells:
+        return caller is not None and self._interrupt_soon(
+            caller, [cell for cell in caller.running_cells() if cell.interrupted]
+        )
+
+    def _interrupt_soon(self, caller: Caller, cells: list[Cell]) -> bool:
+        """Has `Control` interrupt these cells of a thread; false if there are none."""
+        if cells:
             self.control.call_direct(caller.interrupt, cells)
         return bool(cells)
 

@@ -24,13 +24,10 @@ struct Queue<W> {
 }
 
 impl<W> Queue<W> {
-    fn ring(&mut self) {
-        if let Some(bell) = &self.bell
-            && !self.armed
-        {
-            self.armed = true;
-            bell.ring();
-        }
+    /// The bell, if the reader is to be woken; to be rung when the lock is released: the reader would only wait for
+    /// that.
+    fn arm(&mut self) -> Option<Arc<Bell>> {
+        if std::mem::replace(&mut self.armed, true) { None } else { self.bell.clone() }
     }
 }
 
@@ -48,13 +45,13 @@ impl<W> Inbox<W> {
             return Err(work);
         }
         queue.work.push_back(work);
-        queue.ring();
+        ring(queue);
         Ok(())
     }
 
     /// Wakes the reader, for work that is somewhere else.
     pub fn ring(&self) {
-        self.lock().ring();
+        ring(self.lock());
     }
 
     /// Takes everything. The bell is silenced before the queue is read: the other order loses wake-ups.
@@ -98,6 +95,14 @@ impl<W> Inbox<W> {
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {
         // Every critical section leaves the queue whole, even one that panics.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn ring<W>(mut queue: MutexGuard<'_, Queue<W>>) {
+    let bell = queue.arm();
+    drop(queue);
+    if let Some(bell) = bell {
+        bell.ring();
     }
 }
 

@@ -133,7 +133,7 @@ impl Publisher {
     ) {
         if Urgency::of(kind) == Urgency::Output && self.is_dropping() {
             let bytes = content.len() + buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
-            return self.queue().leave_out(parent, bytes);
+            return self.change(|queue| queue.leave_out(parent, bytes));
         }
         let topic = format!("kernel.{}.{kind}", self.shared.session.id()).into_bytes();
         let frames = self.shared.session.encode(Outgoing {
@@ -167,7 +167,7 @@ impl Publisher {
             return;
         }
         if self.is_dropping() {
-            return self.queue().leave_out(parent, text.len());
+            return self.change(|queue| queue.leave_out(parent, text.len()));
         }
         if text.len() > ENCODE_HERE {
             let frames = self.encode_text(parent, name, text.to_owned());
@@ -184,13 +184,25 @@ impl Publisher {
     }
 
     fn enqueue(&self, bytes: usize, put: impl FnOnce(&mut Queue)) {
-        let mut queue = self.queue();
-        if !queue.closed {
-            queue.bytes += bytes;
-            if queue.bytes > CONGESTED {
-                self.shared.congested.store(true, Ordering::Release);
+        self.change(|queue| {
+            if !queue.closed {
+                queue.bytes += bytes;
+                if queue.bytes > CONGESTED {
+                    self.shared.congested.store(true, Ordering::Release);
+                }
+                put(queue);
             }
-            put(&mut queue);
+        });
+    }
+
+    /// Changes the queue, then wakes the actor if there is something for it.
+    fn change(&self, change: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue();
+        change(&mut queue);
+        let waker = queue.take_news();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -212,23 +224,24 @@ impl Publisher {
 
     /// Asks for text that waits to grow to go out now; nobody waits for the end of the calling thread's lines.
     pub fn flush(&self) {
-        let mut queue = self.queue();
-        queue.lines.flush(Writer::current());
-        queue.advance(Instant::now());
-        if !queue.is_empty() {
-            queue.flush = true;
-            queue.wake();
-        }
+        self.change(|queue| {
+            queue.lines.flush(Writer::current());
+            queue.advance(Instant::now());
+            if !queue.is_empty() {
+                queue.flush = true;
+                queue.wake();
+            }
+        });
     }
 
     /// Nothing more is taken; what waits still goes out.
     pub fn close(&self) {
-        let mut queue = self.queue();
-        queue.release_all();
-        queue.closed = true;
-        self.shared.congested.store(false, Ordering::Release);
-        queue.wake();
-        drop(queue);
+        self.change(|queue| {
+            queue.release_all();
+            queue.closed = true;
+            self.shared.congested.store(false, Ordering::Release);
+            queue.wake();
+        });
         self.tell_of_room();
     }
 
@@ -304,11 +317,13 @@ impl Publisher {
             && !queue.closed
             && hold(text)
         {
+            queue.sleep();
             return Next::Held;
         }
         let was_full = queue.bytes > CONGESTED / 2;
         let Some(entry) = queue.pop() else {
             queue.flush = false;
+            queue.sleep();
             return match queue.lines.due(Instant::now()) {
                 _ if queue.closed => Next::Closed,
                 Some(due) => Next::Waits(due),

@@ -24,6 +24,10 @@ pub(super) struct Queue {
     pub flush: bool,
     pub closed: bool,
     pub waker: Option<Waker>,
+    /// There is something for the actor, and it has not been woken for it yet.
+    news: bool,
+    /// The actor has been woken, and has not found the queue empty since.
+    woken: bool,
     /// What waits for the end of another thread's line.
     pub lines: Lines,
     /// For how long a subscriber had not read when output began to be dropped.
@@ -59,10 +63,23 @@ pub struct Text {
 }
 
 impl Queue {
-    pub fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
+    /// There is something for the actor.
+    pub fn wake(&mut self) {
+        self.news = true;
+    }
+
+    /// What wakes the actor, if it is to be woken; for when the lock is released: it would only wait for that.
+    pub fn take_news(&mut self) -> Option<Waker> {
+        if !std::mem::take(&mut self.news) || self.woken {
+            return None;
         }
+        self.woken = self.waker.is_some();
+        self.waker.clone()
+    }
+
+    /// The actor has taken what there was, and wants to be woken for more.
+    pub fn sleep(&mut self) {
+        self.woken = false;
     }
 
     /// Publishes something when no other thread's line is in the way.

@@ -13,6 +13,7 @@ pub struct Session {
     id: String,
     username: String,
     signer: Signer,
+    pid: u32,
     count: AtomicU64,
 }
 
@@ -40,6 +41,7 @@ impl Session {
             id: uuid::Uuid::new_v4().to_string(),
             username: username.unwrap_or_else(|_| "username".to_owned()),
             signer: Signer::new(key),
+            pid: std::process::id(),
             count: AtomicU64::new(0),
         }
     }
@@ -58,7 +60,7 @@ impl Session {
     pub fn header(&self, kind: &MessageType) -> Header {
         let n = self.count.fetch_add(1, Ordering::Relaxed);
         Header {
-            msg_id: format!("{}_{}_{n}", self.id, std::process::id()),
+            msg_id: format!("{}_{}_{n}", self.id, self.pid),
             msg_type: kind.as_str().to_owned(),
             session: self.id.clone(),
             username: self.username.clone(),

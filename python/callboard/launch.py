@@ -9,7 +9,7 @@ import sys
 import threading
 from typing import NoReturn
 
-from . import _core
+from . import _core, deferred
 
 # Modules whose absence means that this Python was not set up for notebooks.
 _NEEDED = ("IPython", "comm", "traitlets", "matplotlib_inline")
@@ -23,6 +23,7 @@ def main(args: list[str]) -> int:
     """
     core = _core.start(args, sys.version)
     with core:
+        deferred.import_asyncio()
         from .interrupt import Interrupts
         from .loops import check_backend
 

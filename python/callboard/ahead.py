@@ -15,6 +15,7 @@ from . import tracebacks
 from .language import prompt_turns
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
     from .caller import Caller
@@ -53,23 +54,39 @@ class Foresight:
         if running and not long:
             self._control.call_later(LONG, self._look, running)
             return
+        self._go_on(self._steps(long))
+
+    def _steps(self, cells: list[Cell]) -> Iterator[None]:
+        """Between these steps the thread is free for requests: somebody may wait for completion."""
+        if cells and not self._is_ready:
+            self._is_ready = True
+            tracebacks.prepare()
+            yield
+            tracebacks.load_lexer()
+            yield
+            show_one(self._kernel.shell)
+            yield
+        for cell in cells:
+            for frame in awaited(cell.task.raw, cell.shell):
+                read_source(frame)
+                yield
+
+    def _go_on(self, steps: Iterator[None]) -> None:
         try:
             with prompt_turns():
-                if long and not self._is_ready:
-                    self._is_ready = True
-                    show_one(self._kernel.shell)
-                for cell in long:
-                    read_sources(awaited(cell.task.raw, cell.shell))
+                next(steps)
+        except StopIteration:
+            self._is_watching = False
         except Exception:
             # Only time is lost.
-            logger.debug("tracebacks are not prepared", exc_info=True)
-        finally:
             self._is_watching = False
+            logger.debug("tracebacks are not prepared", exc_info=True)
+        else:
+            self._control.call_later(0, self._go_on, steps)
 
 
 def show_one(shell: ZMQInteractiveShell) -> None:
     """Formats a traceback, which nobody sees, and so loads whatever that takes."""
-    tracebacks.prepare()
     formatter = copy.copy(shell.InteractiveTB)
     try:
         msg = "an example"
@@ -94,11 +111,10 @@ def awaited(task: Any, shell: ZMQInteractiveShell) -> list[FrameType]:
     return frames
 
 
-def read_sources(frames: list[FrameType]) -> None:
-    """Reads the files of these frames as tracebacks do, which takes longer than anything else about them."""
+def read_source(frame: FrameType) -> None:
+    """Reads the file of this frame as tracebacks do, which takes longer than anything else about it."""
     stack_data = sys.modules.get("stack_data")
     if stack_data is not None:
-        for frame in frames:
-            source = stack_data.Source.executing(frame).source
-            if source.tree is not None:
-                source.pieces  # noqa: B018 - kept from now on
+        source = stack_data.Source.executing(frame).source
+        if source.tree is not None:
+            source.pieces  # noqa: B018 - kept from now on

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TYPES = "_jupyter_types_experimental"
 
 #: The switch interval while somebody waits for this thread, seconds.
-_TURN = 0.0005
+_TURN = 0.0001
 
 
 def handle(shell: ZMQInteractiveShell, request: Request) -> None:

@@ -52,6 +52,12 @@ def prepare() -> None:
         _prepare()
 
 
+def load_lexer() -> None:
+    """Has Pygments make the tables of Python's syntax."""
+    with contextlib.suppress(ImportError):
+        _lexer()
+
+
 @functools.cache
 def _prepare() -> None:
     _bound_caches()

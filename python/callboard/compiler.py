@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.compilerop import CachingCompiler
 
+try:
+    from _sha1 import sha1 as _sha1
+except ImportError:  # a Python that is built to have OpenSSL's alone
+    _sha1 = None
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -58,6 +63,14 @@ class Compiler(CachingCompiler):
         self._extra = _Extra()
         self._lasting = 0
         super().__init__()
+
+    def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
+        """IPython's name for the code of a cell. hashlib would load OpenSSL for it, a tenth of the memory of an idle
+        kernel."""
+        if _sha1 is None:
+            return super().get_code_name(raw_code, transformed_code, number)
+        digest = _sha1(transformed_code.encode(), usedforsecurity=False).hexdigest()
+        return f"<ipython-input-{number}-{digest[:12]}>"
 
     @property
     def flags(self) -> int:  # type: ignore[override]

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from . import _core, cells, comms, compiler, context, history, language, nested, stdin, wakeups
+from .ahead import Foresight
 from .caller import OWN_CODE, USER_CODE, Caller
 from .cells import CellQueue
 from .context import current_cell
@@ -87,6 +88,7 @@ class Kernel:
         main.keep_running()
         control.keep_running()
         self._queues[None] = CellQueue(self, main, lambda: self.shell)
+        self._foresight = Foresight(self, main, control)
         main.handle = partial(self._handle_shell, main, None)
         main.on_stop = self._stop
         control.handle = self._handle_control
@@ -146,7 +148,10 @@ class Kernel:
         queue = self._queues[subshell]
         if request.msg_type != "execute_request":
             contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
-        elif request.is_queued:
+            return
+        if subshell is None:
+            self._foresight.begin()
+        if request.is_queued:
             queue.add(request)
         elif request.begin():
             cells.start(self, caller, self.shell_of(subshell), request, queue.context.copy())

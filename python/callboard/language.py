@@ -21,20 +21,20 @@ if TYPE_CHECKING:
 
 _TYPES = "_jupyter_types_experimental"
 
-#: The switch interval while somebody waits for completion, seconds.
-_TURN = 0.0005
+#: The switch interval while somebody waits for this thread, seconds.
+_TURN = 0.0001
 
 
 def handle(shell: ZMQInteractiveShell, request: Request) -> None:
     """Answers a request of one of the types in `HANDLERS`."""
     content = json.loads(request.content)
-    with _prompt_turns():
+    with prompt_turns():
         reply = HANDLERS[request.msg_type](shell, content)
     request.reply(encode(reply))
 
 
 @contextlib.contextmanager
-def _prompt_turns() -> Iterator[None]:
+def prompt_turns() -> Iterator[None]:
     """Lets this thread have its turn soon while a cell computes.
 
     After every blocking call (completion reads many files) a thread waits one switch interval for the GIL, 5 ms

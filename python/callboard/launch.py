@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import os
 import sys
-import threading
-from typing import NoReturn
 
 from . import _core
+
+# What is imported here, and not in the functions, is imported before the kernel listens.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 # Modules whose absence means that this Python was not set up for notebooks.
 _NEEDED = ("IPython", "comm", "traitlets", "matplotlib_inline")
@@ -23,6 +24,9 @@ def main(args: list[str]) -> int:
     """
     core = _core.start(args, sys.version)
     with core:
+        from . import deferred
+
+        deferred.import_asyncio()
         from .interrupt import Interrupts
         from .loops import check_backend
 
@@ -60,6 +64,10 @@ def _leave() -> NoReturn:
     """Ends the process as ``sys.exit()`` would, but does not take the interpreter apart: that took a second
     after a single completion, and a daemon thread that is still in C code can crash it. The kernel's deadline
     bounds all of this."""
+    import atexit
+    import contextlib
+    import threading
+
     # Waits for threads that are not daemons, as the interpreter does before it runs atexit handlers.
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,10 +41,25 @@ class _Newest(dict[Any, Any]):
                 self.pop(next(iter(self)), None)
 
 
-@functools.cache
+_preparing = threading.Lock()
+
+
 def prepare() -> None:
     """Lets the libraries keep what they make again and again, and not what they never use again. Imports them, so not
-    to be called before there is a traceback."""
+    to be called before there is a traceback, or may be one soon."""
+    # Threads that import the same modules at the same time may find one of them half done.
+    with _preparing:
+        _prepare()
+
+
+def load_lexer() -> None:
+    """Has Pygments make the tables of Python's syntax."""
+    with contextlib.suppress(ImportError):
+        _lexer()
+
+
+@functools.cache
+def _prepare() -> None:
     _bound_caches()
     _keep_tables()
 

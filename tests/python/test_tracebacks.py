@@ -67,7 +67,7 @@ def test_nothing_is_replaced_in_versions_that_are_not_known(monkeypatch: pytest.
 
     monkeypatch.setattr(stack_data, "style_with_executing_node", other)
     before = core._pygmented_with_ranges
-    tracebacks.prepare.__wrapped__()
+    tracebacks._prepare.__wrapped__()
     assert stack_data.style_with_executing_node is other
     assert core._pygmented_with_ranges is before
 

@@ -1,0 +1,122 @@
+"""What a kernel does not load before it is asked for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from support import Client, Kernel
+
+
+def run(code: str) -> str:
+    """What a program prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_kernel_has_not_loaded_ssl_until_a_cell_asks_for_something_of_it(
+    start_kernel: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    # uvloop loads ssl.
+    (tmp_path / "uvloop.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    with start_kernel(PYTHONPATH=path).connect() as client:
+        assert (
+            client.run("import sys; print('_ssl' in sys.modules, '_hashlib' in sys.modules)").stdout == "False False\n"
+        )
+        assert client.run("import ssl; print('_ssl' in sys.modules)").stdout == "False\n"
+        code = """
+            import types, asyncio.base_events
+            print(type(ssl.create_default_context()).__name__, '_ssl' in sys.modules)
+            print(type(ssl) is types.ModuleType, asyncio.base_events.ssl is ssl)
+            """
+        assert client.run(code).stdout == "SSLContext True\nTrue True\n"
+
+
+def test_asyncio_speaks_tls_in_a_cell(client: Client) -> None:
+    code = """
+        import asyncio, ssl
+        async def main():
+            server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            port = server.sockets[0].getsockname()[1]
+            try:
+                # It gets as far as the handshake, which nobody answers.
+                await asyncio.open_connection("127.0.0.1", port, ssl=True, ssl_handshake_timeout=0.05)
+            except ConnectionAbortedError as error:
+                print(error)
+            server.close()
+        await main()
+        """
+    assert "SSL handshake is taking longer than 0.05 seconds" in client.run(code).stdout
+
+
+def test_a_cells_code_has_the_name_that_ipython_gives_it(client: Client) -> None:
+    run = client.run("import sys; print(sys._getframe().f_code.co_filename)")
+    code = """
+        from IPython.core.compilerop import code_name
+        shell = get_ipython()
+        cells = shell.history_manager.input_hist_raw
+        print(code_name(shell.transform_cell(cells[-2]), len(cells) - 2))
+        """
+    assert client.run(code).stdout == run.stdout
+
+
+def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
+    code = """
+        import threading, sys
+        from callboard import deferred
+        deferred.import_asyncio()
+        import ssl
+        assert "_ssl" not in sys.modules
+        start, found = threading.Barrier(16), []
+        def ask():
+            start.wait()
+            # The last name that the module defines.
+            found.append(ssl.get_server_certificate)
+        threads = [threading.Thread(target=ask) for _ in range(16)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print(len(found), len(set(found)))
+        """
+    assert run(code) == "16 1\n"
+
+
+def test_what_is_set_before_it_is_loaded_stays() -> None:
+    code = """
+        from callboard import deferred
+        deferred.import_asyncio()
+        import ssl
+        ssl.get_server_certificate = None
+        del ssl.cert_time_to_seconds
+        print(ssl.get_server_certificate, hasattr(ssl, "cert_time_to_seconds"), hasattr(ssl, "SSLContext"))
+        """
+    assert run(code) == "None False True\n"
+
+
+def test_a_module_that_cannot_be_loaded_is_not_there() -> None:
+    code = """
+        import sys
+        from callboard import deferred
+        deferred.import_asyncio()
+        import ssl
+        sys.modules["_ssl"] = None
+        for ask in (lambda: ssl.SSLContext, lambda: __import__("ssl")):
+            try:
+                ask()
+            except ImportError:
+                print("missing")
+        del sys.modules["_ssl"]
+        import ssl
+        print(ssl.SSLContext.__name__)
+        """
+    assert run(code) == "missing\nmissing\nSSLContext\n"

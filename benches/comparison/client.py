@@ -185,12 +185,12 @@ class Kernel:
         """Sends a cell; gives the id of its request."""
         return self.send("shell", "execute_request", execution(code), subshell=subshell)
 
-    def receive(self, channel: str, timeout: float = ANSWER) -> Message:
-        """The next message on a channel."""
-        if not self._sockets[channel].poll(max(1, int(timeout * 1000))):
+    def receive(self, channel: str, timeout: float = ANSWER, missing: str = "") -> Message:
+        """The next message on a channel; `missing` is what is said if it does not come."""
+        if timeout <= 0 or not self._sockets[channel].poll(max(1, int(timeout * 1000))):
             if self.process.poll() is not None:
                 raise KernelError(f"the kernel ended with exit code {self.process.returncode}")
-            raise KernelError(f"no message on {channel} in time")
+            raise KernelError(missing or f"no message on {channel} in {timeout:g} s")
         return decode(self._sockets[channel].recv_multipart())
 
     def reply(self, channel: str, msg_id: str, timeout: float = ANSWER) -> Message:
@@ -198,14 +198,7 @@ class Kernel:
         end = now() + timeout
         late = self._late.setdefault(channel, {})
         while msg_id not in late:
-            if (left := end - now()) <= 0:
-                raise KernelError(f"no reply on {channel} in {timeout:g} s")
-            try:
-                message = self.receive(channel, left)
-            except KernelError as failed:
-                if self.process.poll() is not None:
-                    raise
-                raise KernelError(f"no reply on {channel} in {timeout:g} s") from failed
+            message = self.receive(channel, end - now(), f"no reply on {channel} in {timeout:g} s")
             late[message["parent"]] = message
         return late.pop(msg_id)
 
@@ -214,9 +207,7 @@ class Kernel:
         end = now() + timeout
         messages = []
         while True:
-            if (left := end - now()) <= 0:
-                raise KernelError(f"not idle after {timeout:g} s")
-            message = self.receive("iopub", left)
+            message = self.receive("iopub", end - now(), f"not idle after {timeout:g} s")
             if message["parent"] == msg_id:
                 messages.append(message)
                 if is_idle(message):
@@ -226,9 +217,7 @@ class Kernel:
         """The next message of this type that is published, for this request if one is named."""
         end = now() + timeout
         while True:
-            if (left := end - now()) <= 0:
-                raise KernelError(f"no {msg_type} in {timeout:g} s")
-            message = self.receive("iopub", left)
+            message = self.receive("iopub", end - now(), f"no {msg_type} in {timeout:g} s")
             if message["type"] == msg_type and msg_id in (None, message["parent"]):
                 return message
 

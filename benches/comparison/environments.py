@@ -17,8 +17,7 @@ REQUIREMENTS = {
     "ipykernel": ["ipykernel==7.4.0"],
     # Its loop runs on trio as well, and its own tests are run with both.
     "async-kernel": ["async-kernel==0.23.1", "trio==0.35.0"],
-    # comm comes with ipywidgets; without it no cell could open a comm.
-    "xeus-python": ["xeus-python==0.19.0", "comm==0.2.3"],
+    "xeus-python": ["xeus-python==0.19.0"],
 }
 
 #: Where each kernel has its kernelspec, below the prefix of its environment.

@@ -73,7 +73,7 @@ FIGURES = (
             "One cell displays an HTML object 2,000 times; until its idle. Every message must be there.",
             Goal("best", 1.5)),
     _lower("comm_rtt_us", "comm_rtt", "Comm echo round trip", "µs",
-           "A `comm_msg` to a comm of the kernel, which sends its data back.", Goal("best", 0.5)),
+           "A `comm_msg` to a comm that a cell has opened, and which sends its data back.", Goal("best", 0.5)),
     _higher("comm_per_s", "comm_pipelined", "Comm echoes, 2,000 queued", "messages/s",
             "2,000 comm messages are sent at once; until the last echo. All must come, in order.", Goal("best", 5.0)),
     _higher("comm_buffer_mb_per_s", "comm_buffers", "Comm echo of a 16 MB buffer", "MB/s",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Point = dict[str, float]
 
 #: The longest that one point may take, seconds, and 100,000 cells.
-LIMIT = 60.0
+LIMIT = 120.0
 MEMORY_LIMIT = 1200.0
 
 #: How often a point is measured, unless it takes longer than this, seconds.
@@ -60,9 +60,8 @@ def cells(kernel: Kernel, count: int) -> Point:
     asked = [kernel.execute(f"x={i}") for i in range(count)]
     replies = []
     for _ in asked:
-        if now() - begin > LIMIT:
-            raise KernelError(f"{len(replies):,} of {count:,} replies in {LIMIT:g} s")
-        replies.append(kernel.receive("shell", LIMIT - (now() - begin)))
+        so_far = f"{len(replies):,} of {count:,} replies in {LIMIT:g} s"
+        replies.append(kernel.receive("shell", LIMIT - (now() - begin), so_far))
     kernel.until_idle(asked[-1])
     took = now() - begin
     check_order([reply["parent"] for reply in replies], asked, "replies")

@@ -23,7 +23,7 @@ ECHO = "bare-echo"
 NAMES = ("callboard", "ipykernel", "async-kernel", "xeus-python", ECHO)
 
 #: Packages whose versions the page names, if they are in the environment of a kernel.
-PACKAGES = ("callboard", "ipykernel", "async-kernel", "xeus-python", "ipython", "pyzmq", "trio", "comm")
+PACKAGES = ("callboard", "ipykernel", "async-kernel", "xeus-python", "ipython", "pyzmq", "trio")
 
 VERSIONS = """
 import importlib.metadata, json, platform, sys
@@ -88,7 +88,10 @@ def find(name: str, folder: Path, given: dict[str, Path]) -> Spec:
     """
     if name == ECHO:
         target = Path(os.environ.get("CARGO_TARGET_DIR") or REPOSITORY / "target")
-        return Spec(name, [str(target / "release" / "examples" / "bare_echo"), "-f", "{connection_file}"])
+        echo = target / "release" / "examples" / "bare_echo"
+        if not echo.is_file():
+            raise FileNotFoundError(f"there is no {echo}")
+        return Spec(name, [str(echo), "-f", "{connection_file}"])
     if name in given:
         return from_folder(name, given[name])
     return from_folder(name, kernelspec_of(environment_of(name, folder), name))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from .figures import FIGURES, Figure
 from .growth import GROWTHS, MEMORY
@@ -64,25 +66,22 @@ def ratios(results: Results, file: Path) -> bool:
         color = FREE if verdict is None else MET if verdict.met else NOT_MET
         share = _as_cost(figure, ratio)
         axes.barh(place, share - 1, left=1, color=color, height=0.65)
-        axes.annotate(
-            f"{share:.2g}",
-            (share, place),
-            xytext=(-4 if share < 1 else 4, 0),
-            textcoords="offset points",
-            ha="right" if share < 1 else "left",
-            va="center",
-            fontsize=8,
-        )
+        # To the right of the plot, where no bar and no goal is.
+        axes.text(1.01, place, f"{share:.2g}", transform=axes.get_yaxis_transform(), va="center", fontsize=8)
         if verdict is not None:
             goal = _as_cost(figure, verdict.goal.bound)
             axes.plot([goal, goal], [place - 0.42, place + 0.42], color="black", linewidth=2)
     shares = [_as_cost(figure, ratio) for figure, ratio in rows]
     axes.set_xscale("log")
     axes.set_xlim(min(0.5, *shares) / 2, max(1.5, *shares) * 1.6)
-    axes.set_yticks(range(len(rows)), [figure.title for figure, _ in rows])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yticks(range(len(rows)), [figure.title.replace("`", "") for figure, _ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel("what callboard takes, the best other kernel = 1 (left: callboard is ahead; black mark: goal)")
+    axes.set_xlabel("what callboard takes, where the best other kernel takes 1: less is better")
+    handles = [Patch(color=MET), Patch(color=NOT_MET), Patch(color=FREE), Line2D([], [], color="black", linewidth=2)]
+    labels = ["goal is met", "goal is not met", "no goal for the ratio", "goal"]
+    axes.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=4, frameon=False, fontsize=8)
     axes.grid(axis="y", visible=False)
     _save(plot, file)
     return True

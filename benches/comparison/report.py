@@ -41,7 +41,7 @@ and writes this page. `./scripts/bench --help` has the options: sections can be 
 - The *bare echo* (`benches/bare_echo.rs`) is no kernel: it sends each request back through the same kinds of sockets,
   unread and unsigned. No kernel can be faster; it is no peer.
 - All kernels run with their own kernelspec and default settings, and with an empty profile. The xeus-python kernel is
-  `xpython`, the one with IPython; `comm` is installed beside it.
+  `xpython`, the one with IPython.
 - Absolute figures belong to this machine. Ratios carry over, roughly.
 """
 

@@ -80,6 +80,10 @@ def machine() -> dict[str, str]:
     return {"cores": str(os.cpu_count()), "model": model, "memory": memory, "system": system}
 
 
+def _stop(_signum: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
 def _measure(options: argparse.Namespace, results: Results, specs: list[Spec]) -> None:
     from . import measure
 
@@ -110,8 +114,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         results = Results(options.json)
     else:
-        # As Ctrl-C: kernels are killed on the way out.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        # Kernels are killed on the way out. A shell that starts this in the background has SIGINT ignored.
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, _stop)
         try:
             specs = [find(name, options.folder, dict(options.spec)) for name in options.kernels]
         except FileNotFoundError as missing:

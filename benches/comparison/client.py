@@ -187,10 +187,13 @@ class Kernel:
 
     def receive(self, channel: str, timeout: float = ANSWER, missing: str = "") -> Message:
         """The next message on a channel; `missing` is what is said if it does not come."""
-        if timeout <= 0 or not self._sockets[channel].poll(max(1, int(timeout * 1000))):
+        end = now() + timeout
+        # In short steps: no message says that a kernel has died.
+        while timeout <= 0 or not self._sockets[channel].poll(max(1, int(min(1.0, end - now()) * 1000))):
             if self.process.poll() is not None:
                 raise KernelError(f"the kernel ended with exit code {self.process.returncode}")
-            raise KernelError(missing or f"no message on {channel} in {timeout:g} s")
+            if now() >= end:
+                raise KernelError(missing or f"no message on {channel} in {timeout:g} s")
         return decode(self._sockets[channel].recv_multipart())
 
     def reply(self, channel: str, msg_id: str, timeout: float = ANSWER) -> Message:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     #: What one point of a curve is: a value for each measure.
     Point = dict[str, float]
 
-#: The longest that one point may take, seconds, and 100,000 cells.
+#: The longest that one point may take, seconds.
 LIMIT = 120.0
-MEMORY_LIMIT = 1200.0
+
+#: The longest that a kernel may answer none of the cells that are queued, seconds.
+STALL = 20.0
 
 #: How often a point is measured, unless it takes longer than this, seconds.
 REPEATS = 3
@@ -60,8 +62,10 @@ def cells(kernel: Kernel, count: int) -> Point:
     asked = [kernel.execute(f"x={i}") for i in range(count)]
     replies = []
     for _ in asked:
-        so_far = f"{len(replies):,} of {count:,} replies in {LIMIT:g} s"
-        replies.append(kernel.receive("shell", LIMIT - (now() - begin), so_far))
+        left = LIMIT - (now() - begin)
+        reason = f"in {LIMIT:g} s" if left < STALL else f"and then none in {STALL:g} s"
+        missing = f"{len(replies):,} of {count:,} replies {reason}"
+        replies.append(kernel.receive("shell", min(left, STALL), missing))
     kernel.until_idle(asked[-1])
     took = now() - begin
     check_order([reply["parent"] for reply in replies], asked, "replies")
@@ -138,14 +142,15 @@ def memory(spec: Spec, count: int) -> dict[int, Point]:
     points: dict[int, Point] = {}
     done = 0
     with start(spec) as kernel:
-        begin = now()
         for mark in marks:
             while done < mark:
-                portion = min(PORTION, mark - done)
-                asked = [kernel.execute(f"x={done + i}") for i in range(portion)]
-                all_ok(kernel, asked, MEMORY_LIMIT - (now() - begin))
+                asked = [kernel.execute(f"x={done + i}") for i in range(min(PORTION, mark - done))]
+                try:
+                    all_ok(kernel, asked, LIMIT / 2)
+                except KernelError as error:
+                    raise KernelError(f"after {done:,} cells: {error}") from error
                 kernel.until_idle(asked[-1])
-                done += portion
+                done += len(asked)
             points[mark] = {"mb": kernel.memory()}
     return points
 

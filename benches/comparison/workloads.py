@@ -204,10 +204,10 @@ class Comm:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        opened = [message["content"] for message in kernel.run(COMM) if message["type"] == "comm_open"]
-        if not opened:
-            raise KernelError("the comm was not opened")
-        self._id = opened[0]["comm_id"]
+        cell = kernel.execute(COMM)
+        check_ok(kernel.reply("shell", cell))
+        # async-kernel publishes it with another parent than the cell.
+        self._id = kernel.until("comm_open", timeout=5)["content"]["comm_id"]
 
     def send(self, number: int, buffers: Sequence[bytes] = ()) -> None:
         content = {"comm_id": self._id, "data": {"i": number}}

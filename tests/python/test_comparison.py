@@ -177,15 +177,20 @@ class Echo:
         self._sent: list[int] = []
         self._back: list[int] = []
 
-    def run(self, _code: str) -> list[dict[str, Any]]:
-        return [{"type": "comm_open", "content": {"comm_id": "c"}}]
+    def execute(self, _code: str) -> str:
+        return "cell"
+
+    def reply(self, _channel: str, _msg_id: str) -> dict[str, Any]:
+        return {"type": "execute_reply", "content": {"status": "ok"}}
 
     def send(self, _channel: str, msg_type: str, content: dict[str, Any], buffers: object = ()) -> str:
         if msg_type == "comm_msg":
             self._sent.append(content["data"]["i"])
         return "id"
 
-    def until(self, _msg_type: str, timeout: float) -> dict[str, Any]:
+    def until(self, msg_type: str, timeout: float) -> dict[str, Any]:
+        if msg_type == "comm_open":
+            return {"content": {"comm_id": "comm"}}
         if self._sent:
             self._back, self._sent = self._order(self._sent), []
         if not self._back:

@@ -12,7 +12,7 @@ from .client import DELIMITER, Kernel, KernelError, check_ok, decode, now
 from .workloads import all_ok, check_order, check_text, create_subshells, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .kernels import Spec
 
@@ -135,11 +135,10 @@ def _ends(frames: list[bytes], msg_id: str) -> bool:
     return b'"idle"' in frames[start + 5] and len(frames[start + 5]) < 100 and msg_id.encode() in frames[start + 3]
 
 
-def memory(spec: Spec, count: int) -> dict[int, Point]:
+def memory(spec: Spec, count: int) -> Iterator[tuple[int, Point]]:
     """Executes `count` cells, some at a time; gives the memory after none, a hundredth, a tenth, a quarter, a half and
     all of them."""
     marks = sorted({int(count * part) for part in (0, 0.01, 0.1, 0.25, 0.5, 1)})
-    points: dict[int, Point] = {}
     done = 0
     with start(spec) as kernel:
         for mark in marks:
@@ -151,8 +150,7 @@ def memory(spec: Spec, count: int) -> dict[int, Point]:
                     raise KernelError(f"after {done:,} cells: {error}") from error
                 kernel.until_idle(asked[-1])
                 done += len(asked)
-            points[mark] = {"mb": kernel.memory()}
-    return points
+            yield mark, {"mb": kernel.memory()}
 
 
 SECONDS = Measure("seconds", "Time", "s")

@@ -128,7 +128,7 @@ def of_memory(results: Results, specs: Sequence[Spec], count: int) -> None:
             continue
         begin = now()
         try:
-            for step, point in growth.memory(spec, count).items():
+            for step, point in growth.memory(spec, count):
                 results.add_point("memory", spec.name, step, point)
         except KernelError as failed:
             results.add_broken("memory", spec.name, count, str(failed))

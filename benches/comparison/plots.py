@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from .figures import FIGURES, Figure
 from .growth import GROWTHS, MEMORY
 from .kernels import ECHO, NAMES, OURS
+from .text import size
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,10 +113,17 @@ def growth(results: Results, file: Path, section: str, measure: str) -> bool:
     if drawn:
         if section != MEMORY.name:  # which begins with no cells
             axes.set_xscale("log")
+            label = size if what.axis == "bytes" else "{:,}".format
+            axes.set_xticks(what.steps, [label(step) for step in what.steps])
+            axes.xaxis.minorticks_off()
+        if section != MEMORY.name and measure != "mb_each":
             axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+        else:
+            axes.set_ylim(bottom=0)
         axes.set_xlabel(what.axis)
         axes.set_ylabel(f"{shown.title.lower()}, {shown.unit}")
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         axes.set_title(what.title, loc="left", fontsize=11)
         _save(plot, file)
     plt.close(plot)

@@ -11,6 +11,7 @@ from .growth import GROWTHS, MEMORY, Growth, Measure
 from .kernels import ECHO, NAMES, OURS
 from .limits import MEANINGS
 from .results import percentile
+from .text import number, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -62,24 +63,6 @@ class Notes:
 
     def lines(self) -> list[str]:
         return [f"[^{number}]: {text}." for number, text in enumerate(self._texts, 1)]
-
-
-def number(value: float) -> str:
-    """Three digits that count, thousands with commas."""
-    if value == 0:
-        return "0"
-    if abs(value) >= 100:
-        digits = len(str(int(abs(value))))
-        return f"{round(value, 3 - digits):,.0f}"
-    return f"{value:.3g}"
-
-
-def size(count: int) -> str:
-    """A number of bytes for people."""
-    for unit, factor in (("MB", 2**20), ("KB", 2**10)):
-        if count >= factor:
-            return f"{count // factor} {unit}"
-    return f"{count} bytes"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -40,7 +40,7 @@ and writes this page. `./scripts/bench --help` has the options: sections can be 
   100 samples it is the worst one.**
 - *Best* is the best median among the other kernels that did not fail. The ratio is callboard's median divided by it.
 - The *bare echo* (`benches/bare_echo.rs`) is no kernel: it sends each request back through the same kinds of sockets,
-  unread and unsigned. No kernel can be faster; it is no peer.
+  unread and unsigned, on one thread. It says what libzmq, the system and the client take; it is no peer.
 - All kernels run with their own kernelspec and default settings, and with an empty profile. The xeus-python kernel is
   `xpython`, the one with IPython.
 - Absolute figures belong to this machine. Ratios carry over, roughly.
@@ -186,7 +186,7 @@ def render(results: Results, plots: Iterable[tuple[str, str]] = ()) -> str:
             figure = next(one for one in FIGURES if one.name == name)
             if (cell := results.cell(figure, ECHO)) and not cell.failed:
                 rows.append([f"bare echo, round trip of {title}", number(cell.median), number(cell.p99)])
-        lines += ["What no kernel that runs IPython on these sockets can be faster than.", ""]
+        lines += ["What the sockets and the execution take by themselves, and what is to be got near to.", ""]
         lines += [*table(["", "median, µs", "p99, µs"], rows), ""]
     grown = [growth for growth in (*GROWTHS, MEMORY) if results.data["growth"].get(growth.name)]
     if grown:

@@ -1,0 +1,350 @@
+"""A running kernel and a thin client of it.
+
+The client is pyzmq, json and hmac and nothing else, so that what is measured is the kernel. Every wait has a deadline;
+what does not come in time raises `KernelError`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import zmq
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .kernels import Spec
+
+    Message = dict[str, Any]
+
+DELIMITER = b"<IDS|MSG>"
+
+PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+
+#: The longest a kernel may take to start, seconds.
+START = 30.0
+
+#: The longest a kernel may take for one answer, seconds, where a workload does not say otherwise.
+ANSWER = 15.0
+
+#: How long after a refused connection the client tries again, ms: as exact is the time that a start takes.
+RECONNECT = 5
+
+now = time.perf_counter
+
+
+class KernelError(Exception):
+    """A kernel did not do what was asked of it. The text says what, for people."""
+
+
+def execution(code: str) -> dict[str, Any]:
+    """The content of an execute_request."""
+    return {
+        "code": code,
+        "silent": False,
+        "store_history": True,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": True,
+    }
+
+
+def is_idle(message: Message) -> bool:
+    """Whether this is what comes last of a request."""
+    return message["type"] == "status" and message["content"]["execution_state"] == "idle"
+
+
+def decode(frames: list[bytes]) -> Message:
+    """What the workloads look at of a message."""
+    try:
+        start = frames.index(DELIMITER)
+        return {
+            "type": json.loads(frames[start + 2])["msg_type"],
+            # Some messages of xeus-python belong to no request and have null here.
+            "parent": (json.loads(frames[start + 3]) or {}).get("msg_id"),
+            "content": json.loads(frames[start + 5]),
+            "buffers": frames[start + 6 :],
+        }
+    except (ValueError, KeyError, IndexError, AttributeError) as error:
+        raise KernelError(f"a message that is not of the protocol: {error!r}") from error
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+class Kernel:
+    """A kernel in a process of its own, with a client connected to it. To be closed: `with Kernel(spec) as kernel`."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self._folder = Path(tempfile.mkdtemp(prefix="callboard-bench-"))
+        self._key = uuid.uuid4().hex
+        self.connection = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True)) | {
+            "ip": "127.0.0.1",
+            "transport": "tcp",
+            "key": self._key,
+            "signature_scheme": "hmac-sha256",
+            "kernel_name": "bench",
+        }
+        file = self._folder / "kernel-bench.json"
+        file.touch(0o600)
+        file.write_text(json.dumps(self.connection))
+        self._terminal = self._folder / "terminal"
+        # Nothing of the user's own settings, and the history in a file that belongs to this kernel.
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("JPY_", "CALLBOARD_", "PYTHON"))}
+        env |= spec.env | {"IPYTHONDIR": str(self._folder)}
+        self.started = now()
+        with self._terminal.open("wb") as terminal:
+            self.process = subprocess.Popen(
+                spec.command(str(file)),
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=terminal,
+                start_new_session=True,
+            )
+        self._context = zmq.Context()
+        self._session = uuid.uuid4().hex
+        self._late: dict[str, dict[str, Message]] = {}
+        self._sockets = {
+            "shell": self._socket(zmq.DEALER, "shell_port"),
+            "control": self._socket(zmq.DEALER, "control_port"),
+            "iopub": self._socket(zmq.SUB, "iopub_port"),
+            "hb": self._socket(zmq.REQ, "hb_port"),
+        }
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _socket(self, kind: int, port: str) -> zmq.Socket[bytes]:
+        made = self._context.socket(kind)
+        made.linger = 0
+        # The client is never the one that loses something.
+        made.sndhwm = made.rcvhwm = 0
+        # It connects before the kernel has bound its sockets; libzmq would try again every 100 ms.
+        made.reconnect_ivl = RECONNECT
+        if kind == zmq.DEALER:
+            made.identity = self._session.encode()
+        if kind == zmq.SUB:
+            made.subscribe(b"")
+        made.connect(f"tcp://127.0.0.1:{self.connection[port]}")
+        return made
+
+    # -- messages
+
+    def send(
+        self,
+        channel: str,
+        msg_type: str,
+        content: dict[str, Any],
+        *,
+        buffers: Iterable[bytes] = (),
+        subshell: str | None = None,
+    ) -> str:
+        """Sends a request; gives its id."""
+        msg_id = uuid.uuid4().hex
+        header = {
+            "msg_id": msg_id,
+            "session": self._session,
+            "username": "bench",
+            "date": "2026-01-01T00:00:00.000000Z",
+            "msg_type": msg_type,
+            "version": "5.4",
+        }
+        if subshell is not None:
+            header["subshell_id"] = subshell
+        parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
+        signature = hmac.new(self._key.encode(), digestmod=hashlib.sha256)
+        for part in parts:
+            signature.update(part)
+        self._sockets[channel].send_multipart([DELIMITER, signature.hexdigest().encode(), *parts, *buffers])
+        return msg_id
+
+    def execute(self, code: str, *, subshell: str | None = None) -> str:
+        """Sends a cell; gives the id of its request."""
+        return self.send("shell", "execute_request", execution(code), subshell=subshell)
+
+    def receive(self, channel: str, timeout: float = ANSWER, missing: str = "") -> Message:
+        """The next message on a channel; `missing` is what is said if it does not come."""
+        end = now() + timeout
+        # In short steps: no message says that a kernel has died.
+        while timeout <= 0 or not self._sockets[channel].poll(max(1, int(min(1.0, end - now()) * 1000))):
+            if self.process.poll() is not None:
+                raise KernelError(f"the kernel ended with exit code {self.process.returncode}")
+            if now() >= end:
+                raise KernelError(missing or f"no message on {channel} in {timeout:g} s")
+        return decode(self._sockets[channel].recv_multipart())
+
+    def reply(self, channel: str, msg_id: str, timeout: float = ANSWER) -> Message:
+        """The reply to this request; replies to others are kept."""
+        end = now() + timeout
+        late = self._late.setdefault(channel, {})
+        while msg_id not in late:
+            message = self.receive(channel, end - now(), f"no reply on {channel} in {timeout:g} s")
+            late[message["parent"]] = message
+        return late.pop(msg_id)
+
+    def until_idle(self, msg_id: str, timeout: float = ANSWER) -> list[Message]:
+        """What is published for this request, up to its idle."""
+        end = now() + timeout
+        messages = []
+        while True:
+            message = self.receive("iopub", end - now(), f"not idle after {timeout:g} s")
+            if message["parent"] == msg_id:
+                messages.append(message)
+                if is_idle(message):
+                    return messages
+
+    def until(self, msg_type: str, msg_id: str | None = None, timeout: float = ANSWER) -> Message:
+        """The next message of this type that is published, for this request if one is named."""
+        end = now() + timeout
+        while True:
+            message = self.receive("iopub", end - now(), f"no {msg_type} in {timeout:g} s")
+            if message["type"] == msg_type and msg_id in (None, message["parent"]):
+                return message
+
+    def run(self, code: str, timeout: float = ANSWER) -> list[Message]:
+        """Executes a cell that has to succeed; gives what it published."""
+        msg_id = self.execute(code)
+        reply = self.reply("shell", msg_id, timeout)
+        check_ok(reply)
+        return self.until_idle(msg_id, timeout)
+
+    def waiting(self, channel: str) -> bool:
+        """Whether a message is there on this channel."""
+        return bool(self._sockets[channel].poll(0))
+
+    def ask_and_beat(self, timeout: float) -> tuple[float, float]:
+        """A kernel_info_request on control and a heartbeat at the same time; gives the seconds until each answer."""
+        control, heartbeat = self._sockets["control"], self._sockets["hb"]
+        poller = zmq.Poller()
+        poller.register(control, zmq.POLLIN)
+        poller.register(heartbeat, zmq.POLLIN)
+        took: dict[zmq.Socket[bytes], float] = {}
+        begin = now()
+        self.send("control", "kernel_info_request", {})
+        heartbeat.send(b"ping")
+        while len(took) < 2:
+            ready = poller.poll(int(timeout * 1000))
+            if not ready:
+                raise KernelError(f"no answer on {'control' if control not in took else 'heartbeat'} in {timeout:g} s")
+            for one, _ in ready:
+                took[one] = now() - begin
+                one.recv_multipart()
+        return took[control], took[heartbeat]
+
+    def settle(self, quiet: float = 0.1) -> None:
+        """Throws away what still comes, until nothing does for `quiet` seconds."""
+        self._late.clear()
+        poller = zmq.Poller()
+        channels = [self._sockets[name] for name in ("shell", "control", "iopub")]
+        for channel in channels:
+            poller.register(channel, zmq.POLLIN)
+        while ready := poller.poll(int(quiet * 1000)):
+            for channel, _ in ready:
+                channel.recv_multipart()
+
+    def subscribers(self, count: int) -> list[zmq.Socket[bytes]]:
+        """The client's own subscription to iopub and as many more as make `count`; each of them works."""
+        made = [self._sockets["iopub"], *(self._socket(zmq.SUB, "iopub_port") for _ in range(count - 1))]
+        for one in made:
+            self._connected(one)
+        for one in made:
+            while one.poll(200):
+                one.recv_multipart()
+        return made
+
+    def _connected(self, subscriber: zmq.Socket[bytes]) -> None:
+        """Waits until the kernel knows of this subscription: what it publishes before is lost."""
+        end = now() + ANSWER
+        while not subscriber.poll(20):
+            if now() > end:
+                raise KernelError(f"a subscriber got nothing in {ANSWER:g} s")
+            self.reply("shell", self.send("shell", "kernel_info_request", {}))
+
+    # -- the process
+
+    def ready(self) -> float:
+        """Waits for the first kernel_info_reply; gives the seconds since the start of the process."""
+        asked = set()
+        while now() < self.started + START:
+            if self.process.poll() is not None:
+                raise KernelError(f"the kernel ended with exit code {self.process.returncode} before it answered")
+            # Anew each time: it may not have bound its sockets yet.
+            asked.add(self.send("shell", "kernel_info_request", {}))
+            if self._sockets["shell"].poll(100) and self.receive("shell")["parent"] in asked:
+                return now() - self.started
+        raise KernelError(f"no kernel_info_reply in {START:g} s")
+
+    def subscribed(self) -> None:
+        """Waits until iopub works."""
+        self._connected(self._sockets["iopub"])
+        self.settle()
+
+    def interrupt(self) -> None:
+        """Interrupts the cell in the way that the kernelspec asks for."""
+        if self.spec.interrupt_mode == "message":
+            self.send("control", "interrupt_request", {})
+        else:
+            os.kill(self.process.pid, signal.SIGINT)
+
+    def memory(self) -> float:
+        """Resident memory of the kernel and its children, MB."""
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(self.process.pid)
+            return sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 2**20
+        raise KernelError("the kernel has ended")
+
+    def peak_memory(self) -> float:
+        """The most resident memory that the process has ever had, MB. Where the system does not say: what it has."""
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        return self.memory()
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used, seconds."""
+        import psutil
+
+        times = psutil.Process(self.process.pid).cpu_times()
+        return times.user + times.system
+
+    def close(self) -> None:
+        """Kills the kernel and all that it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._context.destroy(linger=0)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def check_ok(reply: Message) -> None:
+    """Raises `KernelError` unless this reply says ok."""
+    content = reply["content"]
+    if content.get("status") != "ok":
+        what = content.get("ename") or content.get("status")
+        raise KernelError(f"{reply['type']}: {what}: {content.get('evalue', '')}"[:120].rstrip(": "))

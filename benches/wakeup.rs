@@ -64,6 +64,17 @@ impl Client {
     }
 }
 
+/// Ends the process when its thread panics: Python would serve on for ever.
+struct EndOnPanic;
+
+impl Drop for EndOnPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
 /// Waits for this many messages.
 fn take(peer: &mut Peer, count: usize) {
     for _ in 0..count {
@@ -110,7 +121,8 @@ fn main() -> ExitCode {
     let args = ["--HistoryManager.hist_file=:memory:", "--no-fd-capture"].map(str::to_owned);
     let (booted, mut client) = boot(&args);
     // Python has the main thread.
-    let measuring = thread::spawn(move || {
+    thread::spawn(move || {
+        let _guard = EndOnPanic;
         // The first one waits until Python is up.
         client.time_to_busy(100);
         let mut criterion = Criterion::default().configure_from_args();
@@ -126,6 +138,5 @@ fn main() -> ExitCode {
     // Ends the process if all went well, as the end of a kernel does.
     let ended = embed::run(&python, &args, booted);
     eprintln!("the kernel ended before its time: {ended:?}");
-    drop(measuring);
     ExitCode::FAILURE
 }

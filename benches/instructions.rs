@@ -54,6 +54,7 @@ const PARTS: &[Part] = &[
 ];
 
 /// Callgrind counts what is called in here.
+#[allow(clippy::no_mangle_with_rust_abi)] // nobody calls it from C; the name is for callgrind
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn measured(work: &mut dyn FnMut()) {

@@ -4,6 +4,7 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 use std::task::Waker;
@@ -63,7 +64,7 @@ fn writing(criterion: &mut Criterion) {
         });
     };
     let reply =
-        ExecuteReply::Ok { execution_count: 1, user_expressions: Default::default(), payload: Vec::new() };
+        ExecuteReply::Ok { execution_count: 1, user_expressions: BTreeMap::default(), payload: Vec::new() };
     write("a reply", &MessageType::ExecuteReply, &serde_json::to_vec(&reply).unwrap());
     let text = format!("{LINE}\n").repeat(1024 * 1024 / (LINE.len() + 1));
     let stream = Stream { name: StreamName::Stdout, text };

@@ -1,6 +1,7 @@
 //! The least that can stand for Python, so that what is counted and timed is the kernel: one thread, for which every
 //! cell is `pass`.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
@@ -92,7 +93,7 @@ fn pass(request: &Request, execution_count: u64, released: &mpsc::Receiver<()>) 
         released.recv().unwrap();
     }
     let reply =
-        ExecuteReply::Ok { execution_count, user_expressions: Default::default(), payload: Vec::new() };
+        ExecuteReply::Ok { execution_count, user_expressions: BTreeMap::default(), payload: Vec::new() };
     request.reply(serde_json::to_vec(&reply).unwrap(), None, Vec::new());
     request.finish(Outcome::Ok);
 }

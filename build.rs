@@ -1,5 +1,5 @@
-//! Links the `kernel` binary with libpython, and puts the library's folder into the binary's rpath, so that
-//! `cargo run --bin kernel` finds it without `LD_LIBRARY_PATH`.
+//! Links the `kernel` binary and the benchmarks with libpython, and puts the library's folder into their rpath, so
+//! that `cargo run --bin kernel` finds it without `LD_LIBRARY_PATH`.
 //!
 //! The extension module must not be linked with libpython, and `.cargo/config.toml` tells PyO3 so for the
 //! whole build; without that file PyO3 links libpython itself and this only adds the rpath.
@@ -13,11 +13,13 @@ fn main() {
 #[cfg(feature = "python")]
 fn link_python() {
     let python = pyo3_build_config::get();
-    if let Some(folder) = python.lib_dir() {
-        println!("cargo:rustc-link-arg-bins=-L{folder}");
-        println!("cargo:rustc-link-arg-bins=-Wl,-rpath,{folder}");
-    }
-    if let Some(name) = python.lib_name() {
-        println!("cargo:rustc-link-arg-bins=-l{name}");
+    for kind in ["bins", "benches"] {
+        if let Some(folder) = python.lib_dir() {
+            println!("cargo:rustc-link-arg-{kind}=-L{folder}");
+            println!("cargo:rustc-link-arg-{kind}=-Wl,-rpath,{folder}");
+        }
+        if let Some(name) = python.lib_name() {
+            println!("cargo:rustc-link-arg-{kind}=-l{name}");
+        }
     }
 }

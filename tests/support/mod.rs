@@ -1,6 +1,7 @@
 //! A kernel on fake sockets, with a frontend that speaks to it and a stand-in for Python.
 #![allow(dead_code, unused_imports)] // every test file uses its own part of this
 
+mod bare;
 mod line;
 mod python;
 
@@ -28,6 +29,7 @@ use callboard::wire::content::{
 use callboard::wire::{EMPTY_OBJECT, Frames, Header, MessageType, Outgoing, Session};
 use serde_json::{Value, json};
 
+pub use bare::{Bare, HOLD};
 pub use line::{ABORTED, FAILED, Line, RAN, Sent, read, signed};
 pub use python::{Held, KEPT, Python, Started, block_on};
 
@@ -162,6 +164,11 @@ impl TestKernel {
     /// A kernel whose inboxes nobody reads.
     pub fn without_python() -> Self {
         Self::build(KEY, |_| {})
+    }
+
+    /// Like [`TestKernel::without_python`], without signatures.
+    pub fn without_python_unsigned() -> Self {
+        Self::build(b"", |_| {})
     }
 
     fn with_python(mut self) -> Self {

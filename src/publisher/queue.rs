@@ -24,16 +24,25 @@ pub(super) struct Queue {
     pub flush: bool,
     pub closed: bool,
     pub waker: Option<Waker>,
-    /// There is something for the actor, and it has not been woken for it yet.
-    news: bool,
-    /// The actor has been woken, and has not found the queue empty since.
-    woken: bool,
+    actor: Actor,
     /// What waits for the end of another thread's line.
     pub lines: Lines,
     /// For how long a subscriber had not read when output began to be dropped.
     pub stuck_for: Duration,
     /// The gaps in the queue, by the ids of their requests.
     gaps: HashMap<String, Arc<AtomicU64>>,
+}
+
+/// What the actor that empties the queue does.
+#[derive(Default, PartialEq)]
+enum Actor {
+    /// It has found the queue empty.
+    #[default]
+    Sleeps,
+    /// There is something for it, and it has not been woken yet.
+    HasNews,
+    /// It has been woken, and has not found the queue empty since.
+    Woken,
 }
 
 /// Something that waits to be published.
@@ -65,21 +74,25 @@ pub struct Text {
 impl Queue {
     /// There is something for the actor.
     pub fn wake(&mut self) {
-        self.news = true;
+        if self.actor == Actor::Sleeps {
+            self.actor = Actor::HasNews;
+        }
     }
 
     /// What wakes the actor, if it is to be woken; for when the lock is released: it would only wait for that.
     pub fn take_news(&mut self) -> Option<Waker> {
-        if !std::mem::take(&mut self.news) || self.woken {
+        if self.actor != Actor::HasNews {
             return None;
         }
-        self.woken = self.waker.is_some();
-        self.waker.clone()
+        // Without a waker it has not come yet, and will look when it does.
+        let waker = self.waker.clone()?;
+        self.actor = Actor::Woken;
+        Some(waker)
     }
 
     /// The actor has taken what there was, and wants to be woken for more.
     pub fn sleep(&mut self) {
-        self.woken = false;
+        self.actor = Actor::Sleeps;
     }
 
     /// Publishes something when no other thread's line is in the way.

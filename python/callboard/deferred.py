@@ -2,6 +2,9 @@
 
 asyncio imports ssl, which few cells need: with OpenSSL it takes a tenth of the memory of an idle kernel, and a tenth of
 the time to its first cell.
+
+``importlib.util.LazyLoader`` is not enough: until Python 3.11.9 and 3.12.3 threads that ask at the same time find the
+module half done (python/cpython#114763).
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ impl Publisher {
             queue.advance(Instant::now());
             if !queue.is_empty() {
                 queue.flush = true;
-                queue.wake();
+                queue.note_news();
             }
         });
     }
@@ -240,7 +240,7 @@ impl Publisher {
             queue.release_all();
             queue.closed = true;
             self.shared.congested.store(false, Ordering::Release);
-            queue.wake();
+            queue.note_news();
         });
         self.tell_of_room();
     }

@@ -73,7 +73,7 @@ pub struct Text {
 
 impl Queue {
     /// There is something for the actor.
-    pub fn wake(&mut self) {
+    pub fn note_news(&mut self) {
         if self.actor == Actor::Sleeps {
             self.actor = Actor::HasNews;
         }
@@ -104,7 +104,7 @@ impl Queue {
         } else {
             self.lines.wait(parent, Piece { writer, what }, JOIN_LIMIT);
         }
-        self.wake();
+        self.note_news();
     }
 
     /// As [`Queue::put`], for text, which joins what waits for the same stream.
@@ -116,7 +116,7 @@ impl Queue {
         } else {
             self.lines.wait(parent, Piece { writer, what: What::Text(name, text.to_owned()) }, JOIN_LIMIT);
             // Somebody must look at the clock.
-            self.wake();
+            self.note_news();
         }
     }
 
@@ -125,7 +125,7 @@ impl Queue {
         self.lines.note_foreign(parent, name);
         self.append(parent, what);
         self.advance(Instant::now());
-        self.wake();
+        self.note_news();
     }
 
     /// Publishes something that follows everything of its request.
@@ -134,7 +134,7 @@ impl Queue {
             self.append(parent, piece.what);
         }
         self.append(parent, what);
-        self.wake();
+        self.note_news();
     }
 
     /// Moves on what need not wait any longer.
@@ -163,7 +163,7 @@ impl Queue {
             let gap = Arc::new(AtomicU64::new(bytes));
             self.gaps.insert(parent.msg_id.clone(), gap.clone());
             self.slots.push_back(Slot::Gap(parent.clone(), gap));
-            self.wake();
+            self.note_news();
         }
     }
 
@@ -217,7 +217,7 @@ impl Queue {
         }
         let text = Text { parent: parent.clone(), name, text: text.to_owned(), since: now };
         self.slots.push_back(Slot::Entry(Entry::Text(text)));
-        self.wake();
+        self.note_news();
     }
 }
 

@@ -149,13 +149,23 @@ class AwaitingCompiler:
             self._flags = before
 
     def __call__(self, source: ast.AST, filename: str, symbol: str) -> Any:
-        if self._flags & ast.PyCF_ALLOW_TOP_LEVEL_AWAIT:
+        if self._flags & ast.PyCF_ALLOW_TOP_LEVEL_AWAIT and not _is_simple(source):
             source = self._transformer.visit(source)
         with self._compiler.extra_flags(self._flags):
             return self._compiler(source, filename, symbol)
 
 
 interrupt.LAST.add(AwaitingCompiler.__call__.__code__)
+
+
+def _is_simple(source: Any) -> bool:
+    """Whether there is no call in this code that could be that of a magic, as far as a glance tells."""
+    match source.body:
+        case [ast.Expr() | ast.Assign() | ast.AnnAssign() as statement]:
+            return not isinstance(statement.value, ast.Call)
+        case [statement]:
+            return not (hasattr(statement, "body") or hasattr(statement, "cases"))
+    return False
 
 
 def _is_coroutine(code: Any) -> bool:

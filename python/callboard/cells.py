@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 import math
 import sys
 from collections import deque
@@ -83,6 +84,8 @@ class Cell(Call):
         super().__init__(task)
         self.request = request
         self.parent = request.parent()
+        #: What it is to run.
+        self.code = request.code or ""
         self.shell = shell
         #: Its number, as in ``In [5]:``.
         self.number = 0
@@ -96,7 +99,7 @@ class Cell(Call):
         self.exec_result: Any = None
         #: What goes to the frontend with its reply: pages, the next input.
         self.payloads: list[dict[str, Any]] = []
-        self.tags = Tags.of(self.parent.message["metadata"])
+        self.tags = Tags.of(self.parent.metadata)
         #: Its time was up.
         self.timed_out = False
         #: It was answered without its thread, which has not ended it.
@@ -117,31 +120,44 @@ class CellQueue:
         self._shell = shell
         self._waiting: deque[Request] = deque()
         self.context = contextvars.copy_context()
-        #: A cell runs.
-        self.is_running = False
+        #: The cell that runs.
+        self._running: Request | None = None
         #: Called when a cell has ended and none waits.
         self.on_empty: Callable[[], None] | None = None
 
     def add(self, request: Request) -> None:
         """Adds a cell."""
         self._waiting.append(request)
-        if not self.is_running:
-            self._start_next()
+        if not self.is_running and not self._start_next() and self.on_empty is not None:
+            self.on_empty()
 
-    def _start_next(self) -> None:
+    @property
+    def is_running(self) -> bool:
+        """A cell runs."""
+        return self._running is not None
+
+    def _start_next(self) -> bool:
+        self._running = None
         while self._waiting:
             request = self._waiting.popleft()
             # False: it has been aborted, and answered, in the meantime.
             if request.begin():
-                self.is_running = True
-                start(self._kernel, self._caller, self._shell(), request, self.context, self._ended)
-                return
-        if self.on_empty is not None:
-            self.on_empty()
+                self._running = request
+                start(self._kernel, self._caller, self._shell(), request, self.context, self)
+                return True
+        return False
 
-    def _ended(self) -> None:
-        self.is_running = False
-        self._start_next()
+    def go_on(self, request: Request) -> None:
+        """A cell, as the last thing that its task does, lets the next one have the next turn of the loop."""
+        loop = self._caller._loop
+        # A task that began at once would not get into the context, which this one has not left.
+        if self._waiting and isinstance(loop, loops.AsyncioTasks) and loop.starts_tasks_later():
+            self.ended(request)
+
+    def ended(self, request: Request) -> None:
+        """The task of a cell has ended, in whatever way."""
+        if self._running is request and not self._start_next() and self.on_empty is not None:
+            self.on_empty()
 
 
 def start(
@@ -150,21 +166,25 @@ def start(
     shell: ZMQInteractiveShell,
     request: Request,
     context: contextvars.Context,
-    on_done: Callable[[], None] | None = None,
+    queue: CellQueue | None = None,
 ) -> None:
-    """Runs the code of an ``execute_request`` that has begun as a task of this Caller, in this context."""
+    """Runs the code of an ``execute_request`` that has begun as a task of this Caller, in this context; of the queue
+    that it was in, if it was in one."""
     assert caller._loop is not None
 
     async def run(task: loops.Task) -> None:
         await run_cell(kernel, caller, Cell(request, shell, task))
+        if queue is not None:
+            queue.go_on(request)
 
+    on_done = None if queue is None else functools.partial(queue.ended, request)
     caller._loop.spawn(run, context=context, on_done=on_done, name="cell")
 
 
 async def run_cell(kernel: Kernel, caller: Caller, cell: Cell) -> None:
     """Runs a cell, as the current task of its Caller, and answers it."""
     request, shell, task = cell.request, cell.shell, cell.task
-    raw = loops.current_task()
+    raw = task.raw or loops.current_task()
     caller.running[raw] = cell
     ok = False
     timer = None
@@ -183,11 +203,11 @@ async def run_cell(kernel: Kernel, caller: Caller, cell: Cell) -> None:
             if cell.interrupted:
                 raise KeyboardInterrupt
             reply = await kernel.do_execute(
-                request.code,
+                cell.code,
                 request.silent,
                 request.store_history,
                 request.user_expressions,
-                cell_meta=cell.parent.message["metadata"],
+                cell_meta=cell.parent.metadata,
             )
         finally:
             cell.in_user_code = False

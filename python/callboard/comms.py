@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any
 
 import comm
 import comm.base_comm
 
-from .jsonutil import encode
+from .jsonutil import decode, encode
 
 if TYPE_CHECKING:
     from ._core import Kernel, Request
@@ -69,12 +68,12 @@ def close_all(manager: comm.base_comm.CommManager) -> None:
 def handle(manager: comm.base_comm.CommManager, request: Request) -> None:
     """Gives a comm message of a frontend to the comm that it is for."""
     message = {
-        "header": json.loads(request.header),
+        "header": decode(request.header),
         "msg_id": request.msg_id,
         "msg_type": request.msg_type,
-        "parent_header": json.loads(request.parent_header),
-        "metadata": json.loads(request.metadata),
-        "content": json.loads(request.content),
+        "parent_header": decode(request.parent_header),
+        "metadata": decode(request.metadata),
+        "content": decode(request.content),
         "buffers": [memoryview(buffer) for buffer in request.buffers],
     }
     getattr(manager, request.msg_type)(None, None, message)

@@ -49,18 +49,21 @@ def install() -> None:
     ast.parse = _without_collection(ast.parse)
 
 
-class _Extra(threading.local):
+class _OfThread(threading.local):
+    #: Flags for one piece of code.
     flags = 0
+    #: What has been parsed ahead, and is not asked for yet: how, and the tree.
+    ahead: tuple[tuple[str, str, str, int], ast.AST] | None = None
 
 
 class Compiler(CachingCompiler):
     """IPython's, for threads that compile at the same time: flags for one piece of code (such as the one that lets it
     ``await``) are not taken from another thread's."""
 
-    ast_parse = _without_collection(CachingCompiler.ast_parse)  # type: ignore[assignment]
+    _parse = _without_collection(CachingCompiler.ast_parse)
 
     def __init__(self) -> None:
-        self._extra = _Extra()
+        self._of_thread = _OfThread()
         self._lasting = 0
         super().__init__()
 
@@ -72,21 +75,39 @@ class Compiler(CachingCompiler):
         digest = _sha1(transformed_code.encode(), usedforsecurity=False).hexdigest()
         return f"<ipython-input-{number}-{digest[:12]}>"
 
+    def parse_ahead(self, code: str, raw_code: str, number: int) -> bool:
+        """Parses the code of a cell, for the `ast_parse` of the calling thread that is to come. False if it is not
+        Python. (Nothing is shown of that here; a warning is.)"""
+        name = self.cache(code, number, raw_code)
+        try:
+            tree = self._parse(code, name)
+        except Exception:  # noqa: BLE001 - whatever it is, parsing it again raises it again
+            return False
+        self._of_thread.ahead = (code, name, "exec", self.flags), tree
+        return True
+
+    def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> Any:
+        """The syntax tree of code."""
+        ahead, self._of_thread.ahead = self._of_thread.ahead, None
+        if ahead is not None and ahead[0] == (source, filename, symbol, self.flags):
+            return ahead[1]
+        return self._parse(source, filename, symbol)
+
     @property
     def flags(self) -> int:  # type: ignore[override]
         """The flags that the calling thread compiles with."""
-        return self._lasting | self._extra.flags
+        return self._lasting | self._of_thread.flags
 
     @flags.setter
     def flags(self, flags: int) -> None:
-        self._lasting = flags & ~(self._extra.flags & ~self._lasting)
+        self._lasting = flags & ~(self._of_thread.flags & ~self._lasting)
 
     @contextlib.contextmanager
     def extra_flags(self, flags: int) -> Iterator[None]:
         """Sets flags for what the calling thread compiles meanwhile."""
-        before = self._extra.flags
-        self._extra.flags |= flags
+        before = self._of_thread.flags
+        self._of_thread.flags |= flags
         try:
             yield
         finally:
-            self._extra.flags = before
+            self._of_thread.flags = before

@@ -17,11 +17,15 @@ def encode(value: Any) -> bytes:
     keys that are not strings) is converted as ``jupyter_client`` does, instead of failing a whole cell.
     """
     try:
-        text = json.dumps(value, default=_default, ensure_ascii=False, allow_nan=False)
-        return text.encode()
+        return _encode(value).encode()
     except (TypeError, ValueError):
         # Lone surrogates end here too: ASCII escapes can carry them.
         return json.dumps(_clean(value), default=_default, allow_nan=False).encode()
+
+
+def decode(raw: bytes) -> Any:
+    """What JSON of a message says. Most metadata and parents are empty: no parser is needed."""
+    return {} if raw == b"{}" else _decode(raw.decode("utf-8", "surrogatepass"))
 
 
 def _default(value: Any) -> Any:
@@ -37,6 +41,11 @@ def _default(value: Any) -> Any:
         return list(value)
     msg = f"{type(value).__name__} cannot be sent as JSON: {value!r:.200}"
     raise TypeError(msg)
+
+
+#: `json.dumps` makes an encoder anew for each call that is not by its defaults; `json.loads` looks for other encodings.
+_encode = json.JSONEncoder(default=_default, ensure_ascii=False, allow_nan=False).encode
+_decode = json.JSONDecoder().decode
 
 
 def _finite(value: float) -> float | str:

@@ -4,14 +4,13 @@ the control Caller."""
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
-from .jsonutil import encode
+from .jsonutil import decode, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +26,7 @@ _TURN = 0.0001
 
 def handle(shell: ZMQInteractiveShell, request: Request) -> None:
     """Answers a request of one of the types in `HANDLERS`."""
-    content = json.loads(request.content)
+    content = decode(request.content)
     with prompt_turns():
         reply = HANDLERS[request.msg_type](shell, content)
     request.reply(encode(reply))

@@ -277,6 +277,10 @@ class AsyncioTasks:
         # asyncio itself refers to tasks weakly.
         self._all: set[asyncio.Task] = set()
 
+    def starts_tasks_later(self) -> bool:
+        """Whether a task begins in a turn of the loop of its own, and not (as an eager one) where it is made."""
+        return self.loop.get_task_factory() is None
+
     def spawn(
         self,
         func: Callable[..., Awaitable[Any]],

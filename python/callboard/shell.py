@@ -30,11 +30,12 @@ from . import loops, tracebacks
 from .async_magics import AsyncMagics
 from .compiler import Compiler
 from .context import Parent, current_cell, current_parent, current_shell, part_of_cell
-from .display import ZMQDisplayPublisher, ZMQShellDisplayHook
+from .display import DisplayFormatter, ZMQDisplayPublisher, ZMQShellDisplayHook
 from .history import History, SubshellHistory
 from .interrupt import leave_out_last
 from .jsonutil import encode
 from .magics import KernelMagics
+from .transform import Transformer
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -177,6 +178,10 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     def _default_exiter(self) -> ZMQExitAutocall:
         return ZMQExitAutocall(self)
 
+    @default("input_transformer_manager")
+    def _default_input_transformer_manager(self) -> Transformer:
+        return Transformer(self.compile)
+
     @observe("exit_now")
     def _exit_now_changed(self, change: dict[str, Any]) -> None:
         if change["new"]:
@@ -302,7 +307,8 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
 
     def init_display_formatter(self) -> None:
         if self.subshell_id is None:
-            super().init_display_formatter()
+            self.display_formatter = DisplayFormatter(parent=self)
+            self.configurables.append(self.display_formatter)
         else:
             self.display_formatter = self._main.display_formatter
 
@@ -387,7 +393,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         self._foreground = cell.parent
         with self._numbers:
             cell.number = cell.execution_count = self._next_number
-            if cell.request.store_history and cell.request.code.strip():
+            if cell.request.store_history and cell.code and not cell.code.isspace():
                 self._next_number += 1
 
     async def run_code(self, code_obj: Any, result: Any = None, *, async_: bool = False) -> bool:

@@ -23,6 +23,8 @@ pub struct Parent {
     /// Whether the client answers prompts.
     #[pyo3(get)]
     allow_stdin: bool,
+    /// Its metadata as a dict, once somebody has asked for them.
+    read_metadata: PyOnceLock<Py<PyAny>>,
     /// The message as a dict, once somebody has asked for it.
     message: PyOnceLock<Py<PyDict>>,
 }
@@ -35,6 +37,7 @@ impl Parent {
             metadata: request.job.metadata.to_vec(),
             content: execute.map_or_else(|| b"{}".to_vec(), |_| request.job.content.to_vec()),
             allow_stdin: execute.is_some_and(|execute| execute.allow_stdin),
+            read_metadata: PyOnceLock::new(),
             message: PyOnceLock::new(),
         }
     }
@@ -58,6 +61,7 @@ impl Parent {
             metadata: metadata.to_vec(),
             content: b"{}".to_vec(),
             allow_stdin: like.is_some_and(|like| like.allow_stdin),
+            read_metadata: PyOnceLock::new(),
             message: PyOnceLock::new(),
         })
     }
@@ -68,22 +72,31 @@ impl Parent {
         &self.inner.msg_id
     }
 
+    /// The metadata of the request. The same dict every time.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        let read = self.read_metadata.get_or_try_init(py, || {
+            // What most clients send needs no parser.
+            let read = if self.metadata == b"{}" { PyDict::new(py).into_any() } else { load(py, &self.metadata)? };
+            Ok::<_, PyErr>(read.unbind())
+        })?;
+        Ok(read.bind(py))
+    }
+
     /// The request as a message dict: header, metadata, content (of an `execute_request`), `msg_id` and
     /// `msg_type`. The same dict every time.
     #[getter]
     fn message<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyDict>> {
         let made = self.message.get_or_try_init(py, || -> PyResult<_> {
-            let loads = py.import(intern!(py, "json"))?.getattr(intern!(py, "loads"))?;
-            let load = |raw: &[u8]| loads.call1((PyBytes::new(py, raw),));
             let message = PyDict::new(py);
-            let header = load(&self.inner.raw_header)?;
+            let header = load(py, &self.inner.raw_header)?;
             for key in ["msg_id", "msg_type"] {
                 message.set_item(key, header.call_method1("get", (key,))?)?;
             }
             message.set_item("header", header)?;
             message.set_item("parent_header", PyDict::new(py))?;
-            message.set_item("metadata", load(&self.metadata)?)?;
-            message.set_item("content", load(&self.content)?)?;
+            message.set_item("metadata", self.metadata(py)?)?;
+            message.set_item("content", load(py, &self.content)?)?;
             message.set_item("buffers", pyo3::types::PyList::empty(py))?;
             Ok(message.unbind())
         })?;
@@ -93,6 +106,11 @@ impl Parent {
     fn __repr__(&self) -> String {
         format!("<Parent {}>", self.inner.msg_id)
     }
+}
+
+/// What a JSON text says, as Python objects.
+fn load<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    py.import(intern!(py, "json"))?.getattr(intern!(py, "loads"))?.call1((PyBytes::new(py, raw),))
 }
 
 static VARIABLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

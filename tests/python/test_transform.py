@@ -1,0 +1,214 @@
+"""IPython's syntax is not looked for in plain Python, and nobody notices."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import random
+import warnings
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from callboard.compiler import Compiler
+from callboard.context import current_cell
+from callboard.transform import Transformer
+from IPython.core.inputtransformer2 import TransformerManager
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from support import Client
+
+PLAIN = [
+    "pass",
+    "x = 1",
+    "x = 1\n",
+    "def f(a, *, b=2):\n    return a % b\n",
+    "if x:\n    y = [1,\n         2]\nelse:\n    z = {\n        'a': 1,\n    }\n",
+    "@decorated\nclass A(B):\n    '''Text.'''\n\n    x: int = 1\n",
+    "async def f():\n    await g()\nawait f()",
+    "'''\nseveral\n  lines\n'''",
+    "f'{x!r:>{width}} {y:%d}'",
+    "a = b if c else d; e = 1; f",
+    "x = (1 +\n     2)\n\n\ny = 3\n\n",
+    "# a comment\nx = 1  # another",
+    "try:\n    x\nexcept* E as e:\n    raise\nfinally:\n    pass",
+    "match x:\n    case [1, *_] | {'a': 2}: y\n    case _: pass",
+    "x = \\\n    1",
+    "lambda: (yield)",
+]
+
+SPECIAL = [
+    "",
+    " ",
+    "\n",
+    "\n\nx = 1",
+    "    x = 1\n    y = 2",
+    "  # indented\nx = 1",
+    "x = 1\n   \ny = 2",
+    "%time x = 1",
+    "%%time\nx = 1",
+    "%%bash\necho",
+    "!ls",
+    "if x:\n    !ls\n    %cd ..",
+    "a = !ls",
+    "a = %who_ls",
+    "a, b = %who_ls",
+    "a = \\\n  %who_ls",
+    "x?",
+    "x.y??",
+    "?x",
+    "x = 1\ny?",
+    "/f 1 2",
+    ",f a b",
+    ";f a b",
+    ">>> x = 1\n>>> y",
+    "In [1]: x = 1\n   ...: y = 2",
+    "'''\n>>> x\n'''",
+    "x = 1\n...\n",
+    "x = (1,\n,2)",
+    "'''\n%cd\n'''",
+    "x = '=%d'",
+    "x = 1\r\ny = 2",
+    "x = '\x0c'\x0cy = 2",
+    "x = '\u2028'",
+    "ls",
+    "cd ..",
+    "def",
+    "x = (",
+    "x = '",
+    "    x\n  y\n z",
+    "if x:\n\ty\n        z",
+    "x = 1\n  y = 2",
+    "0x",
+    "1__0",
+    "x = \\",
+    "\\",
+    "x\x00y",
+    "x = $",
+    "é = 1",
+]
+
+#: They are put together at random.
+PIECES = [
+    *(
+        "x",
+        " = ",
+        "1",
+        "\n",
+        "    ",
+        "%",
+        "!",
+        "?",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ";",
+        "/",
+        ":",
+        "'",
+        '"""',
+        "\\",
+        "#",
+    ),
+    *(
+        ">>> ",
+        "...",
+        "In [1]: ",
+        "if x:",
+        "def f():",
+        "return ",
+        "pass",
+        "\t",
+        "\r",
+        "%%",
+        "!!",
+        "??",
+        "f'",
+        "==",
+        "\x0c",
+    ),
+]
+
+
+def texts() -> list[str]:
+    """Code of all sorts."""
+    chance = random.Random(1)
+    made = ["".join(chance.choices(PIECES, k=chance.randint(1, 9))) for _ in range(4000)]
+    both = ["\n".join(pair) for pair in itertools.permutations([*PLAIN, *SPECIAL], 2)]
+    return [*PLAIN, *SPECIAL, *both, *made]
+
+
+def outcome(transform: Callable[[str], str], text: str) -> Any:
+    """What comes out: code, or an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return transform(text)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the same for both
+            return type(error), str(error)
+
+
+@pytest.fixture
+def cell() -> Any:
+    """The cell that runs, as far as a `Transformer` looks at it."""
+    cell = SimpleNamespace(code="", number=1)
+    token = current_cell.set(cell)  # type: ignore[arg-type]
+    yield cell
+    current_cell.reset(token)
+
+
+def test_all_code_is_transformed_as_by_ipython(cell: Any) -> None:
+    ours, theirs = Transformer(Compiler()), TransformerManager()
+    for text in texts():
+        cell.code = text
+        assert outcome(ours.transform_cell, text) == outcome(theirs.transform_cell, text), repr(text)
+
+
+def test_plain_code_is_parsed_once(cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = Compiler()
+    parsed: list[str] = []
+    parse = compiler._parse
+    monkeypatch.setattr(compiler, "_parse", lambda source, *args: parsed.append(source) or parse(source, *args))
+    transformer = Transformer(compiler)
+    for text in PLAIN:
+        cell.code = text
+        code = transformer.transform_cell(text)
+        tree = compiler.ast_parse(code, compiler.cache(code, 1, text))
+        assert ast.dump(tree) == ast.dump(ast.parse(text)), text
+        assert len(parsed) == 1, text
+        # The tree may have been changed by those who asked for it.
+        assert compiler.ast_parse(code, compiler.cache(code, 1, text)) is not tree
+        parsed.clear()
+
+
+def test_other_code_than_that_of_the_cell_is_not_parsed(cell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = Compiler()
+    monkeypatch.setattr(compiler, "parse_ahead", lambda *_args: pytest.fail("parsed"))
+    cell.code = "x = 1"
+    assert Transformer(compiler).transform_cell("y = 1") == "y = 1\n"
+
+
+def test_transformers_of_users_are_called(cell: Any) -> None:
+    transformer = Transformer(Compiler())
+    transformer.cleanup_transforms.insert(0, lambda lines: [line.replace("1", "2") for line in lines])
+    cell.code = "x = 1"
+    assert transformer.transform_cell(cell.code) == "x = 2\n"
+
+
+@pytest.mark.parametrize("end", ["", "\ny = (", "\n!true", "\nz = f'{x}'"], ids=["plain", "error", "command", "long"])
+@pytest.mark.parametrize(
+    ("code", "warning"), [("'\\d'", "invalid escape sequence"), ("1or 2", "invalid decimal literal")]
+)
+def test_what_the_parser_warns_of_is_shown_once_with_its_line(
+    client: Client, code: str, warning: str, end: str
+) -> None:
+    client.run("import warnings; warnings.simplefilter('always')")
+    text = client.run(f"y = 2\nx = {code}{end}").text("stderr")
+    assert text.count(warning) == 1
+    assert f"x = {code}" in text

@@ -24,6 +24,8 @@ def main(args: list[str]) -> int:
     """
     core = _core.start(args, sys.version)
     with core:
+        import gc
+
         from . import deferred
 
         deferred.import_asyncio()
@@ -50,6 +52,9 @@ def main(args: list[str]) -> int:
                 file=sys.stderr,
             )
             return 1
+        # The modules stay. Looking at their objects in each full collection would take ten times as long as looking at
+        # what there is of the shell and the user, who would wait for it now and then.
+        gc.freeze()
         app = IPKernelApp.instance(core=core, interrupts=interrupts)
         try:
             app.initialize(core.ipython_args)

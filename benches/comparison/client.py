@@ -1,7 +1,7 @@
 """A running kernel and a thin client of it.
 
-The client is pyzmq, json and hmac and nothing else, so that what is measured is the kernel. Every wait has a deadline;
-what does not come in time raises `KernelError`.
+The client is pyzmq, json and hmac and nothing else, and reads of a message no more than it is asked for, so that what
+is measured is the kernel. Every wait has a deadline; what does not come in time raises `KernelError`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from .kernels import Spec
-
-    Message = dict[str, Any]
 
 DELIMITER = b"<IDS|MSG>"
 
@@ -42,6 +41,9 @@ ANSWER = 15.0
 
 #: How long after a refused connection the client tries again, ms: as exact is the time that a start takes.
 RECONNECT = 5
+
+#: The longest that the client waits without looking whether the kernel still runs, ms.
+STEP = 1000
 
 now = time.perf_counter
 
@@ -62,24 +64,57 @@ def execution(code: str) -> dict[str, Any]:
     }
 
 
-def is_idle(message: Message) -> bool:
-    """Whether this is what comes last of a request."""
-    return message["type"] == "status" and message["content"]["execution_state"] == "idle"
+class Message(dict[str, Any]):
+    """What the workloads look at of a message: ``type``, ``parent`` (the id of the request), ``content`` and
+    ``buffers``. Each is decoded when it is asked for: all at once would take as long as a kernel takes to make it."""
+
+    def __init__(self, frames: list[bytes]) -> None:
+        super().__init__()
+        self._frames = frames
+        try:
+            start = frames.index(DELIMITER)
+            self._header, self._parent, _, self._content = frames[start + 2 : start + 6]
+        except ValueError as error:
+            raise _malformed(error) from error
+        self._buffers = start + 6
+
+    def __missing__(self, key: str) -> Any:
+        try:
+            self[key] = value = self._decode(key)
+        except (ValueError, KeyError, AttributeError) as error:
+            raise _malformed(error) from error
+        return value
+
+    def _decode(self, key: str) -> Any:
+        match key:
+            case "type":
+                return json.loads(self._header)["msg_type"]
+            case "parent":
+                # Some messages of xeus-python belong to no request and have null here.
+                return (json.loads(self._parent) or {}).get("msg_id")
+            case "content":
+                return json.loads(self._content)
+        assert key == "buffers", key
+        return self._frames[self._buffers :]
+
+    def is_a(self, msg_type: str) -> bool:
+        """Whether it is of this type."""
+        return msg_type.encode() in self._header and self["type"] == msg_type
+
+    def is_for(self, msg_id: str) -> bool:
+        """Whether it belongs to this request."""
+        return msg_id.encode() in self._parent and self["parent"] == msg_id
+
+    def is_idle(self) -> bool:
+        """Whether it is what comes last of a request."""
+        # A glance: what is longer is no status.
+        if len(self._content) > 100 or b'"idle"' not in self._content:
+            return False
+        return self.is_a("status") and self["content"]["execution_state"] == "idle"
 
 
-def decode(frames: list[bytes]) -> Message:
-    """What the workloads look at of a message."""
-    try:
-        start = frames.index(DELIMITER)
-        return {
-            "type": json.loads(frames[start + 2])["msg_type"],
-            # Some messages of xeus-python belong to no request and have null here.
-            "parent": (json.loads(frames[start + 3]) or {}).get("msg_id"),
-            "content": json.loads(frames[start + 5]),
-            "buffers": frames[start + 6 :],
-        }
-    except (ValueError, KeyError, IndexError, AttributeError) as error:
-        raise KernelError(f"a message that is not of the protocol: {error!r}") from error
+def _malformed(error: Exception) -> KernelError:
+    return KernelError(f"a message that is not of the protocol: {error!r}")
 
 
 def _free_ports(count: int) -> list[int]:
@@ -142,6 +177,8 @@ class Kernel:
         made.linger = 0
         # The client is never the one that loses something.
         made.sndhwm = made.rcvhwm = 0
+        # What is waited for comes in steps: no message says that a kernel has died.
+        made.rcvtimeo = STEP
         # It connects before the kernel has bound its sockets; libzmq would try again every 100 ms.
         made.reconnect_ivl = RECONNECT
         if kind == zmq.DEALER:
@@ -163,6 +200,19 @@ class Kernel:
         subshell: str | None = None,
     ) -> str:
         """Sends a request; gives its id."""
+        msg_id, frames = self.prepare(msg_type, content, buffers=buffers, subshell=subshell)
+        self.dispatch(channel, frames)
+        return msg_id
+
+    def prepare(
+        self,
+        msg_type: str,
+        content: dict[str, Any],
+        *,
+        buffers: Iterable[bytes] = (),
+        subshell: str | None = None,
+    ) -> tuple[str, list[bytes]]:
+        """A request that is signed and not sent; gives its id and its frames."""
         msg_id = uuid.uuid4().hex
         header = {
             "msg_id": msg_id,
@@ -178,8 +228,11 @@ class Kernel:
         signature = hmac.new(self._key.encode(), digestmod=hashlib.sha256)
         for part in parts:
             signature.update(part)
-        self._sockets[channel].send_multipart([DELIMITER, signature.hexdigest().encode(), *parts, *buffers])
-        return msg_id
+        return msg_id, [DELIMITER, signature.hexdigest().encode(), *parts, *buffers]
+
+    def dispatch(self, channel: str, frames: list[bytes]) -> None:
+        """Sends what `prepare` has made."""
+        self._sockets[channel].send_multipart(frames)
 
     def execute(self, code: str, *, subshell: str | None = None) -> str:
         """Sends a cell; gives the id of its request."""
@@ -187,14 +240,16 @@ class Kernel:
 
     def receive(self, channel: str, timeout: float = ANSWER, missing: str = "") -> Message:
         """The next message on a channel; `missing` is what is said if it does not come."""
+        socket = self._sockets[channel]
         end = now() + timeout
-        # In short steps: no message says that a kernel has died.
-        while timeout <= 0 or not self._sockets[channel].poll(max(1, int(min(1.0, end - now()) * 1000))):
+        while True:
+            left = end - now()
+            if left * 1000 < STEP and not socket.poll(max(0, int(left * 1000))):
+                raise KernelError(missing or f"no message on {channel} in {timeout:g} s")
+            with contextlib.suppress(zmq.Again):
+                return Message(socket.recv_multipart())
             if self.process.poll() is not None:
                 raise KernelError(f"the kernel ended with exit code {self.process.returncode}")
-            if now() >= end:
-                raise KernelError(missing or f"no message on {channel} in {timeout:g} s")
-        return decode(self._sockets[channel].recv_multipart())
 
     def reply(self, channel: str, msg_id: str, timeout: float = ANSWER) -> Message:
         """The reply to this request; replies to others are kept."""
@@ -202,6 +257,8 @@ class Kernel:
         late = self._late.setdefault(channel, {})
         while msg_id not in late:
             message = self.receive(channel, end - now(), f"no reply on {channel} in {timeout:g} s")
+            if message.is_for(msg_id):
+                return message
             late[message["parent"]] = message
         return late.pop(msg_id)
 
@@ -211,9 +268,9 @@ class Kernel:
         messages = []
         while True:
             message = self.receive("iopub", end - now(), f"not idle after {timeout:g} s")
-            if message["parent"] == msg_id:
+            if message.is_for(msg_id):
                 messages.append(message)
-                if is_idle(message):
+                if message.is_idle():
                     return messages
 
     def until(self, msg_type: str, msg_id: str | None = None, timeout: float = ANSWER) -> Message:
@@ -221,7 +278,7 @@ class Kernel:
         end = now() + timeout
         while True:
             message = self.receive("iopub", end - now(), f"no {msg_type} in {timeout:g} s")
-            if message["type"] == msg_type and msg_id in (None, message["parent"]):
+            if message.is_a(msg_type) and (msg_id is None or message.is_for(msg_id)):
                 return message
 
     def run(self, code: str, timeout: float = ANSWER) -> list[Message]:
@@ -325,6 +382,15 @@ class Kernel:
                 if line.startswith("VmHWM:"):
                     return int(line.split()[1]) / 1024
         return self.memory()
+
+    def wait(self, timeout: float) -> None:
+        """Waits until the process has ended."""
+        # Not Popen.wait with a timeout, which looks every 50 ms.
+        ended = threading.Thread(target=self.process.wait, daemon=True)
+        ended.start()
+        ended.join(timeout)
+        if ended.is_alive():
+            raise KernelError(f"not ended in {timeout:g} s")
 
     def cpu_seconds(self) -> float:
         """Processor time that the process has used, seconds."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from .client import DELIMITER, Kernel, KernelError, check_ok, decode, now
+from .client import Kernel, KernelError, Message, check_ok, execution, now
 from .workloads import all_ok, check_order, check_text, create_subshells, start
 
 if TYPE_CHECKING:
@@ -58,8 +58,11 @@ class Growth:
 
 
 def cells(kernel: Kernel, count: int) -> Point:
+    requests = [kernel.prepare("execute_request", execution(f"x={i}")) for i in range(count)]
+    asked = [msg_id for msg_id, _ in requests]
     begin = now()
-    asked = [kernel.execute(f"x={i}") for i in range(count)]
+    for _, frames in requests:
+        kernel.dispatch("shell", frames)
     replies = []
     for _ in asked:
         left = LIMIT - (now() - begin)
@@ -108,31 +111,24 @@ def subscribers(kernel: Kernel, count: int) -> Point:
     poller = zmq.Poller()
     for one in sockets:
         poller.register(one, zmq.POLLIN)
-    got: dict[zmq.Socket[bytes], list[list[bytes]]] = {one: [] for one in sockets}
+    got: dict[zmq.Socket[bytes], list[Message]] = {one: [] for one in sockets}
     begin = now()
     cell = kernel.execute(f"for i in range({lines}): print(i)")
-    # What comes is put aside as it is and looked at afterwards: to decode it for all would measure the client.
     while poller.sockets:
         if now() - begin > LIMIT:
             raise KernelError(f"{len(poller.sockets)} of {count} subscribers without the end after {LIMIT:g} s")
         for one, _ in poller.poll(100):
             while one.poll(0):
-                frames = one.recv_multipart()
-                got[one].append(frames)
-                if _ends(frames, cell):
+                message = Message(one.recv_multipart())
+                got[one].append(message)
+                if message.is_for(cell) and message.is_idle():
                     poller.unregister(one)
                     break
     took = now() - begin
     expected = "".join(f"{i}\n" for i in range(lines))
     for messages in got.values():
-        check_text([message for message in map(decode, messages) if message["parent"] == cell], expected)
+        check_text([message for message in messages if message.is_for(cell)], expected)
     return {"seconds": took}
-
-
-def _ends(frames: list[bytes], msg_id: str) -> bool:
-    """Whether this is the idle of this request, without decoding it."""
-    start = frames.index(DELIMITER)
-    return b'"idle"' in frames[start + 5] and len(frames[start + 5]) < 100 and msg_id.encode() in frames[start + 3]
 
 
 def memory(spec: Spec, count: int) -> Iterator[tuple[int, Point]]:

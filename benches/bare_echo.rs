@@ -1,9 +1,9 @@
 //! The physical limit of the round trips: a kernel that only echoes.
 //!
 //! Binds the sockets of a connection file like a kernel (ROUTER for shell and control, XPUB for iopub, and the heartbeat)
-//! and answers each request with its own header as parent, between `busy` and `idle`. Nothing is parsed, verified or
-//! signed, and no Python runs: what a round trip takes here is libzmq, the system and the client. `scripts/bench` measures
-//! it with the same client and in the same rounds as the kernels.
+//! and answers each request with its own header as parent, between `busy` and `idle`; what a comm is sent, it sends back.
+//! Nothing is parsed, verified or signed, and no Python runs: what a round trip takes here is libzmq, the system and the
+//! client. `scripts/bench` measures it with the same client and in the same rounds as the kernels.
 //!
 //! usage: `bare_echo -f CONNECTION_FILE`
 
@@ -24,28 +24,40 @@ fn message<'a>(routing: &[&'a [u8]], header: &'a [u8], parent: &'a [u8], content
 
 /// Answers the request that waits on `socket`.
 fn answer(socket: &zmq::Socket, iopub: &zmq::Socket) -> Result<(), Box<dyn Error>> {
-    let request = socket.recv_multipart(0)?;
-    let frames: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
-    let Some(end) = frames.iter().position(|frame| *frame == DELIMITER) else {
+    let mut request = vec![socket.recv_msg(0)?];
+    while request.last().is_some_and(zmq::Message::get_more) {
+        request.push(socket.recv_msg(0)?);
+    }
+    let Some(end) = request.iter().position(|frame| **frame == *DELIMITER) else {
         return Err("a request without <IDS|MSG>".into());
     };
-    // Behind the delimiter: signature, header, parent, metadata, content.
-    let Some(parent) = frames.get(end + 2) else {
-        return Err("a request without a header".into());
+    // Behind the delimiter: signature, header, parent, metadata, content, buffers.
+    let buffers = request.split_off(request.len().min(end + 6));
+    let [_, parent, _, _, content] = &request[end + 1..] else {
+        return Err("a request with too few frames".into());
     };
-    let routing = &frames[..end];
+    let is = |kind: &[u8]| parent.windows(kind.len()).any(|part| part == kind);
+    let routing: Vec<&[u8]> = request[..end].iter().map(|frame| &**frame).collect();
     let topic: &[&[u8]] = &[b"status"];
     let status = br#"{"msg_type":"status"}"#;
     let publish = |header, content| iopub.send_multipart(message(topic, header, parent, content), 0);
 
     publish(status, br#"{"execution_state":"busy"}"#)?;
-    let reply: &[u8] = if parent.windows(15).any(|part| part == b"execute_request") {
-        publish(br#"{"msg_type":"execute_input"}"#, br#"{"code":"pass","execution_count":1}"#)?;
-        br#"{"msg_type":"execute_reply"}"#
+    if is(b"comm_msg") {
+        // The buffers are moved, not copied.
+        let frames = message(topic, br#"{"msg_type":"comm_msg"}"#, parent, content);
+        let frames = frames.into_iter().map(zmq::Message::from).chain(buffers);
+        iopub.send_multipart(frames, 0)?;
     } else {
-        br#"{"msg_type":"kernel_info_reply"}"#
-    };
-    socket.send_multipart(message(routing, reply, parent, br#"{"status":"ok","execution_count":1}"#), 0)?;
+        let reply: &[u8] = if is(b"execute_request") {
+            publish(br#"{"msg_type":"execute_input"}"#, br#"{"code":"pass","execution_count":1}"#)?;
+            br#"{"msg_type":"execute_reply"}"#
+        } else {
+            br#"{"msg_type":"kernel_info_reply"}"#
+        };
+        socket
+            .send_multipart(message(&routing, reply, parent, br#"{"status":"ok","execution_count":1}"#), 0)?;
+    }
     publish(status, br#"{"execution_state":"idle"}"#)?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use actix::WeakRecipient;
 use actix::prelude::Message;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use tracing::debug;
 
 use crate::job::{Job, Reply};
@@ -15,7 +15,7 @@ use crate::publisher::Publisher;
 use crate::wire::content::{
     AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply,
 };
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, write_date};
 
 /// A job with the right to answer it.
 ///
@@ -181,8 +181,10 @@ impl Request {
     fn metadata(&self) -> Vec<u8> {
         match self.started.get() {
             Some(started) if self.job.kind == MessageType::ExecuteRequest => {
-                let started = started.to_rfc3339_opts(SecondsFormat::Micros, true);
-                format!(r#"{{"started":"{started}"}}"#).into_bytes()
+                let mut metadata = br#"{"started":""#.to_vec();
+                write_date(&mut metadata, *started);
+                metadata.extend_from_slice(br#""}"#);
+                metadata
             }
             _ => EMPTY_OBJECT.to_vec(),
         }

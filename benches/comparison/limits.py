@@ -1,4 +1,4 @@
-"""The limit of executing: what Python and IPython themselves take for a cell `pass`, without any kernel.
+"""The limits: what Python and IPython themselves take, without any kernel.
 
 Run as a script by the Python that callboard runs on; it prints samples in µs as JSON. It imports nothing of the
 comparison.
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 MEANINGS = {
     "exec_us": '`exec(compile("pass", ...))` in one process',
     "run_cell_us": '`run_cell("pass", store_history=True)` of IPython in one process',
+    "complete_us": "completion of `os.path.jo` by IPython and jedi in one process, with types and signatures",
+    "start_us": "from the start of Python until a shell of IPython has executed `1+1`",
 }
 
 COUNT = 500
+STARTS = 10
 
 
-def _samples(action: Callable[[], object]) -> list[float]:
+def _samples(action: Callable[[], object], count: int = COUNT) -> list[float]:
     samples = []
-    for number in range(COUNT + 50):
+    for number in range(count + 50):
         begin = time.perf_counter()
         action()
         if number >= 50:
@@ -36,6 +39,7 @@ def _samples(action: Callable[[], object]) -> list[float]:
 
 
 def main() -> None:
+    from IPython.core.completer import provisionalcompleter, rectify_completions
     from IPython.core.interactiveshell import InteractiveShell
 
     # IPython returns what a cell gives and prints nothing for this one.
@@ -43,7 +47,29 @@ def main() -> None:
     bare = _samples(lambda: exec(compile("pass", "<cell>", "exec"), namespace))
     shell = InteractiveShell.instance()
     cell = _samples(lambda: shell.run_cell("pass", store_history=True))
-    print(json.dumps({"exec_us": bare, "run_cell_us": cell}))
+    shell.run_cell("import os, sys, json")
+
+    def complete() -> None:
+        with provisionalcompleter():
+            list(rectify_completions("os.path.jo", shell.Completer.completions("os.path.jo", 10)))
+
+    print(json.dumps({"exec_us": bare, "run_cell_us": cell, "complete_us": _samples(complete, 100)}))
+
+
+#: What a kernel cannot do without before it gives a first result.
+START = """
+from IPython.core.interactiveshell import InteractiveShell
+InteractiveShell.instance().run_cell("1+1", store_history=True)
+print(flush=True)
+"""
+
+
+def _start(python: str, env: dict[str, str]) -> float:
+    begin = time.perf_counter()
+    with subprocess.Popen([python, "-c", START], env=env, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        return (time.perf_counter() - begin) * 1e6
 
 
 def measure(python: str, env: dict[str, str]) -> dict[str, list[float]]:
@@ -51,7 +77,8 @@ def measure(python: str, env: dict[str, str]) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | env | {"IPYTHONDIR": folder}
         done = subprocess.run([python, __file__], env=env, capture_output=True, text=True, check=True, timeout=120)
-    return json.loads(done.stdout.splitlines()[-1])
+        starts = [_start(python, env) for _ in range(STARTS)]
+    return json.loads(done.stdout.splitlines()[-1]) | {"start_us": starts}
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from . import growth, limits
+from . import growth, limits, processor
 from .client import Kernel, KernelError, now
 from .figures import of_workload
 from .kernels import ECHO, OURS
@@ -85,13 +85,13 @@ def _one(results: Results, one: _Round, spec: Spec, name: str) -> None:
 
 
 def of_limits(results: Results, specs: Sequence[Spec]) -> None:
-    """The limit of executing, with the Python of callboard."""
+    """What Python and IPython take, with the Python of callboard, and where the time of a cell goes."""
     for spec in specs:
         if spec.name == OURS:
-            for name, samples in limits.measure(spec.argv[0], spec.env).items():
+            for name, samples in (limits.measure(spec.argv[0], spec.env) | processor.measure(spec)).items():
                 results.set_limit(name, samples)
             results.save()
-            say("limits of executing")
+            say("limits")
 
 
 def of_growth(results: Results, specs: Sequence[Spec], what: growth.Growth) -> None:

@@ -10,6 +10,8 @@ from .figures import FIGURES, Figure
 from .growth import GROWTHS, MEMORY, Growth, Measure
 from .kernels import ECHO, NAMES, OURS
 from .limits import MEANINGS
+from .processor import MEANINGS as PROCESSOR
+from .reasons import REASONS
 from .results import percentile
 from .text import number, size
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from .results import Results, Verdict
+
+#: What the table of the limits says of the bare echo.
+OF_ECHO = (("info_shell_us", "kernel_info on shell"), ("exec_us", "a cell"), ("comm_rtt_us", "a comm message"))
 
 #: Where the plots are, beside the page.
 IMAGES = "images/benchmarks"
@@ -29,6 +34,8 @@ HOW = """\
 of their own below `target/bench` (the versions are pinned in `benches/comparison/environments.py`), runs everything
 and writes this page. `./scripts/bench --help` has the options: sections can be run one by one.
 
+- The client connects before the kernel listens and tries again every 5 ms (libzmq's default is 100 ms). It asks for
+  kernel_info once, and anew every 100 ms until the reply is there.
 - Every workload runs on every kernel in turn, round after round (A B C D A B C D), so that a machine whose speed drifts
   does so for all. One kernel process serves all workloads of its round; start-up has processes of its own.
 - The client is pyzmq, json and hmac on one thread and nothing else, over TCP on the same machine. It is part of every
@@ -130,6 +137,11 @@ def _summary(results: Results, figures: Sequence[Figure]) -> list[str]:
     return [text] if compared else ["No row has callboard and another kernel in it yet."]
 
 
+def _missed(results: Results, figures: Sequence[Figure]) -> list[str]:
+    rows = [figure for figure in figures if any(verdict.met is False for verdict in results.verdicts(figure))]
+    return [f"- **{figure.title}**: {REASONS.get(figure.name, 'not looked into yet.')}" for figure in rows]
+
+
 def _machine(results: Results) -> list[str]:
     machine = results.data["machine"]
     if not machine:
@@ -181,13 +193,16 @@ def render(results: Results, plots: Iterable[tuple[str, str]] = ()) -> str:
     if results.data["limits"]:
         lines += ["## The limits", ""]
         limits = results.data["limits"].items()
-        rows = [[MEANINGS[name], number(median(s)), number(percentile(s, 0.99))] for name, s in limits]
-        for name, title in (("info_shell_us", "kernel_info on shell"), ("exec_us", "a cell")):
+        meanings = MEANINGS | PROCESSOR
+        rows = [[meanings[name], number(median(s)), number(percentile(s, 0.99))] for name, s in limits]
+        for name, title in OF_ECHO:
             figure = next(one for one in FIGURES if one.name == name)
             if (cell := results.cell(figure, ECHO)) and not cell.failed:
                 rows.append([f"bare echo, round trip of {title}", number(cell.median), number(cell.p99)])
-        lines += ["What the sockets and the execution take by themselves, and what is to be got near to.", ""]
+        lines += ["What the sockets, Python and IPython take by themselves, and where the time of a cell goes.", ""]
         lines += [*table(["", "median, µs", "p99, µs"], rows), ""]
+    if missed := _missed(results, figures):
+        lines += ["## Goals that are not met, and why", "", *missed, ""]
     grown = [growth for growth in (*GROWTHS, MEMORY) if results.data["growth"].get(growth.name)]
     if grown:
         lines += ["## Growth with work", ""]

@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .client import Kernel, KernelError, check_ok, execution, now
+from .kernels import ECHO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,6 +207,9 @@ class Comm:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
+        if kernel.spec.name == ECHO:
+            self._id = "echo"
+            return
         cell = kernel.execute(COMM)
         check_ok(kernel.reply("shell", cell))
         # async-kernel publishes it with another parent than the cell.
@@ -412,7 +416,7 @@ WORKLOADS: dict[str, Workload] = {
 }  # fmt: skip
 
 #: What the bare echo can be asked.
-OF_ECHO = frozenset({"info_rtt", "exec_rtt", "exec_pipelined"})
+OF_ECHO = frozenset({"info_rtt", "exec_rtt", "exec_pipelined", "comm_rtt", "comm_pipelined", "comm_buffers"})
 
 
 def start(spec: Spec) -> Kernel:

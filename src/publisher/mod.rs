@@ -135,7 +135,8 @@ impl Publisher {
             let bytes = content.len() + buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
             return self.change(|queue| queue.leave_out(parent, bytes));
         }
-        let topic = format!("kernel.{}.{kind}", self.shared.session.id()).into_bytes();
+        let topic =
+            [b"kernel.", self.shared.session.id().as_bytes(), b".", kind.as_str().as_bytes()].concat();
         let frames = self.shared.session.encode(Outgoing {
             idents: &[topic],
             kind,

@@ -77,7 +77,8 @@ impl Parent {
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         let read = self.read_metadata.get_or_try_init(py, || {
             // What most clients send needs no parser.
-            let read = if self.metadata == b"{}" { PyDict::new(py).into_any() } else { load(py, &self.metadata)? };
+            let read =
+                if self.metadata == b"{}" { PyDict::new(py).into_any() } else { load(py, &self.metadata)? };
             Ok::<_, PyErr>(read.unbind())
         })?;
         Ok(read.bind(py))

@@ -14,6 +14,7 @@ mod signature;
 pub use header::Header;
 pub use incoming::{Incoming, Verifier, WireError};
 pub use message_type::MessageType;
+pub(crate) use session::write_date;
 pub use session::{Outgoing, Session};
 pub use signature::{ReplayGuard, Signer};
 

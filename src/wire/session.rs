@@ -1,8 +1,9 @@
 //! Writing a message to frames.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
 use super::{DELIMITER, Frames, Header, MessageType, PROTOCOL_VERSION, Signer};
 
@@ -15,7 +16,12 @@ pub struct Session {
     signer: Signer,
     pid: u32,
     count: AtomicU64,
+    /// What all headers have in common, JSON: session, user and version.
+    common: Vec<u8>,
 }
+
+/// Content and metadata that are shorter are copied into their frames: that is less work than to have libzmq free them.
+const COPIED: usize = 4096;
 
 /// The parts of a message to be written.
 pub struct Outgoing<'a> {
@@ -37,9 +43,14 @@ impl Session {
     /// A new session that signs with the connection file's key.
     pub fn new(key: &[u8]) -> Self {
         let username = std::env::var("USER").or_else(|_| std::env::var("LOGNAME"));
+        let username = username.unwrap_or_else(|_| "username".to_owned());
+        let id = uuid::Uuid::new_v4().to_string();
+        let user = serde_json::Value::from(username.as_str());
+        let common = format!(r#","session":"{id}","username":{user},"version":"{PROTOCOL_VERSION}"}}"#);
         Self {
-            id: uuid::Uuid::new_v4().to_string(),
-            username: username.unwrap_or_else(|_| "username".to_owned()),
+            common: common.into_bytes(),
+            id,
+            username,
             signer: Signer::new(key),
             pid: std::process::id(),
             count: AtomicU64::new(0),
@@ -71,30 +82,136 @@ impl Session {
         }
     }
 
-    /// The frames of a new message. Content and buffers are moved, not copied.
+    /// The frames of a new message. Buffers are moved, not copied.
     pub fn encode(&self, message: Outgoing<'_>) -> Frames {
-        let header = self.header(message.kind);
-        self.encode_with_header(&header, message)
+        self.assemble(&self.raw_header(message.kind, Utc::now()), message)
     }
 
     /// Like [`Session::encode`], for a header made beforehand (a prompt needs to know its id).
     pub fn encode_with_header(&self, header: &Header, message: Outgoing<'_>) -> Frames {
         // A struct of strings always serializes.
-        let header = serde_json::to_vec(header).unwrap_or_default();
-        let signature = self.signer.sign([&header, message.parent, &message.metadata, &message.content]);
-        let mut frames = Frames::default();
-        for ident in message.idents {
-            frames.push_back(ident.as_slice().into());
+        self.assemble(&serde_json::to_vec(header).unwrap_or_default(), message)
+    }
+
+    /// What [`Session::header`] gives, as JSON: written directly, since there are several for each cell.
+    fn raw_header(&self, kind: &MessageType, now: DateTime<Utc>) -> Vec<u8> {
+        let mut raw = Vec::with_capacity(384);
+        raw.extend_from_slice(br#"{"msg_id":""#);
+        raw.extend_from_slice(self.id.as_bytes());
+        raw.push(b'_');
+        digits(&mut raw, u64::from(self.pid), 1);
+        raw.push(b'_');
+        digits(&mut raw, self.count.fetch_add(1, Ordering::Relaxed), 1);
+        raw.extend_from_slice(br#"","msg_type":"#);
+        if let MessageType::Unknown(name) = kind {
+            // Writing to memory does not fail, and a string always serializes.
+            write!(raw, "{}", serde_json::Value::from(name.as_str())).unwrap_or_default();
+        } else {
+            raw.push(b'"');
+            raw.extend_from_slice(kind.as_str().as_bytes());
+            raw.push(b'"');
         }
-        frames.push_back(DELIMITER.into());
-        frames.push_back(signature.as_bytes().into());
-        frames.push_back(header.into());
-        frames.push_back(message.parent.into());
-        frames.push_back(message.metadata.into());
-        frames.push_back(message.content.into());
-        for buffer in message.buffers {
-            frames.push_back(buffer);
+        raw.extend_from_slice(br#","date":""#);
+        write_date(&mut raw, now);
+        raw.push(b'"');
+        raw.extend_from_slice(&self.common);
+        raw
+    }
+
+    fn assemble(&self, header: &[u8], message: Outgoing<'_>) -> Frames {
+        let signature = self.signer.sign([header, message.parent, &message.metadata, &message.content]);
+        let mut frames = Vec::with_capacity(message.idents.len() + 6 + message.buffers.len());
+        frames.extend(message.idents.iter().map(|ident| zmq::Message::from(ident.as_slice())));
+        frames.extend([DELIMITER, signature.as_bytes(), header, message.parent].map(zmq::Message::from));
+        frames.extend([message.metadata, message.content].map(|json| {
+            if json.len() < COPIED { zmq::Message::from(json.as_slice()) } else { zmq::Message::from(json) }
+        }));
+        frames.extend(message.buffers);
+        frames.into()
+    }
+}
+
+/// Appends a date as the protocol writes it: ISO 8601, to the microsecond.
+pub(crate) fn write_date(text: &mut Vec<u8>, date: DateTime<Utc>) {
+    let parts = [
+        (u64::from(date.year().unsigned_abs()), 4, b'-'),
+        (u64::from(date.month()), 2, b'-'),
+        (u64::from(date.day()), 2, b'T'),
+        (u64::from(date.hour()), 2, b':'),
+        (u64::from(date.minute()), 2, b':'),
+        (u64::from(date.second()), 2, b'.'),
+        // A leap second has more of them.
+        (u64::from(date.nanosecond() / 1000 % 1_000_000), 6, b'Z'),
+    ];
+    for (value, width, end) in parts {
+        digits(text, value, width);
+        text.push(end);
+    }
+}
+
+/// Appends a number in decimal, with zeros before it up to this width.
+fn digits(text: &mut Vec<u8>, number: u64, width: usize) {
+    let mut reversed = [b'0'; 20];
+    let mut left = number;
+    let mut count = 0;
+    while left > 0 && count < reversed.len() {
+        // The remainder is below ten.
+        reversed[count] += u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        count += 1;
+    }
+    text.extend(reversed[..count.max(width)].iter().rev());
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use chrono::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_directly_is_what_serde_writes() {
+        let session = Session::new(b"key");
+        let dates =
+            [(2026, 1, 2, 3, 4, 5, 6), (1999, 12, 31, 23, 59, 59, 999_999), (2030, 10, 10, 10, 10, 10, 0)];
+        for (year, month, day, hour, minute, second, micros) in dates {
+            let now = Utc.with_ymd_and_hms(year, month, day, hour, minute, second).unwrap();
+            let now = now.with_nanosecond(micros * 1000).unwrap();
+            for kind in [MessageType::Status, MessageType::parse("a \"new\"\n\u{1}type é")] {
+                let written: Header = serde_json::from_slice(&session.raw_header(&kind, now)).unwrap();
+                let made = session.header(&kind);
+                let date = now.to_rfc3339_opts(SecondsFormat::Micros, true);
+                let number = |id: &str| id.rsplit('_').next().unwrap().parse::<u64>().unwrap();
+                assert_eq!(number(&written.msg_id) + 1, number(&made.msg_id));
+                let same = Header { msg_id: made.msg_id.clone(), ..written };
+                assert_eq!(
+                    serde_json::to_value(same).unwrap(),
+                    serde_json::to_value(Header { date, ..made }).unwrap()
+                );
+            }
         }
-        frames
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        for (number, width, text) in [
+            (0, 1, "0"),
+            (7, 2, "07"),
+            (10, 1, "10"),
+            (123_456, 4, "123456"),
+            (u64::MAX, 1, "18446744073709551615"),
+        ] {
+            let mut written = Vec::new();
+            digits(&mut written, number, width);
+            assert_eq!(written, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_header_ends_in_what_all_have_in_common() {
+        let session = Session { common: b",\"x\":1}".to_vec(), ..Session::new(b"") };
+        assert!(session.raw_header(&MessageType::Status, Utc::now()).ends_with(b"Z\",\"x\":1}"));
     }
 }

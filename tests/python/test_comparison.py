@@ -172,6 +172,8 @@ def test_lines_in_the_wrong_order_are_noticed() -> None:
 class Echo:
     """Stands in for a kernel whose comm sends back what `order` makes of it."""
 
+    spec = Spec("ipykernel", [])
+
     def __init__(self, order: Callable[[list[int]], list[int]]) -> None:
         self._order = order
         self._sent: list[int] = []
@@ -183,10 +185,11 @@ class Echo:
     def reply(self, _channel: str, _msg_id: str) -> dict[str, Any]:
         return {"type": "execute_reply", "content": {"status": "ok"}}
 
-    def send(self, _channel: str, msg_type: str, content: dict[str, Any], buffers: object = ()) -> str:
-        if msg_type == "comm_msg":
-            self._sent.append(content["data"]["i"])
-        return "id"
+    def prepare(self, _msg_type: str, content: dict[str, Any], buffers: object = ()) -> tuple[str, list[Any]]:
+        return "id", [content["data"]["i"]]
+
+    def dispatch(self, _channel: str, frames: list[Any]) -> None:
+        self._sent += frames
 
     def until(self, msg_type: str, timeout: float) -> dict[str, Any]:
         if msg_type == "comm_open":

@@ -23,7 +23,7 @@ ECHO = "bare-echo"
 NAMES = ("callboard", "ipykernel", "async-kernel", "xeus-python", ECHO)
 
 #: Packages whose versions the page names, if they are in the environment of a kernel.
-PACKAGES = ("callboard", "ipykernel", "async-kernel", "xeus-python", "ipython", "pyzmq", "trio")
+PACKAGES = ("callboard", "ipykernel", "async-kernel", "xeus-python", "ipython", "pyzmq", "trio", "uvloop")
 
 VERSIONS = """
 import importlib.metadata, json, platform, sys

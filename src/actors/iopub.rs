@@ -103,7 +103,7 @@ impl<T: Transport> IoPub<T> {
 
     fn push(&mut self, entry: Entry) {
         match entry {
-            Entry::Message(frames) => self.link.push(frames),
+            Entry::Message(message) => self.link.push(self.publisher.encode(message)),
             Entry::Text(Text { parent, name, text, .. }) => {
                 self.link.push(self.publisher.encode_text(&parent, name, text));
                 self.last_text = Some((parent, Instant::now()));

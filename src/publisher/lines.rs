@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::queue::Message;
 use crate::job::Parent;
-use crate::wire::Frames;
 use crate::wire::content::StreamName;
 
 /// For how long others wait for the end of a line. A thread among many gets its turn within the switch interval of
@@ -44,8 +44,8 @@ pub struct Piece {
 pub enum What {
     /// Text that can be joined with more.
     Text(StreamName, String),
-    /// An encoded message; with the stream it belongs to, and whether it ends a line, if it is text.
-    Message(Frames, Option<(StreamName, bool)>),
+    /// A message; with the stream it belongs to, and whether it ends a line, if it is text.
+    Message(Message, Option<(StreamName, bool)>),
 }
 
 impl What {
@@ -284,7 +284,7 @@ mod tests {
             if self.lines.admits(&self.parent, writer, None, self.now) {
                 self.shown.push_str("<>");
             } else {
-                let what = What::Message(Frames::default(), None);
+                let what = What::Message(Message::Encoded(crate::wire::Frames::default()), None);
                 self.lines.wait(&self.parent, Piece { writer, what }, 1000);
             }
             self.advance();

@@ -11,18 +11,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use self::lines::{What, Writer};
-use self::queue::{JOIN_LIMIT, Queue, size};
+use self::queue::{JOIN_LIMIT, Queue, Small};
 use crate::job::Parent;
 use crate::os::bell::Bell;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session};
 
-pub use self::queue::{Entry, Text};
+pub use self::queue::{Entry, Message, Text};
 
 /// Text longer than this is encoded and signed by the thread that wrote it: it must not hold up the
 /// thread that serves the sockets.
 const ENCODE_HERE: usize = 64 * 1024;
+
+/// Messages with fewer bytes of metadata and content than this are encoded and signed by the thread that sends them.
+const SMALL: usize = 4096;
 
 /// With more bytes than this waiting, threads that publish are asked to wait.
 const CONGESTED: usize = 32 * 1024 * 1024;
@@ -121,8 +126,8 @@ impl Publisher {
         self.content(parent, &Status { execution_state });
     }
 
-    /// Publishes a message whose metadata and content are JSON already. Encodes and signs on the calling
-    /// thread.
+    /// Publishes a message whose metadata and content are JSON already. Encodes and signs it on the calling thread,
+    /// unless it is small.
     pub fn raw(
         &self,
         parent: &Arc<Parent>,
@@ -135,22 +140,43 @@ impl Publisher {
             let bytes = content.len() + buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
             return self.change(|queue| queue.leave_out(parent, bytes));
         }
-        let topic =
-            [b"kernel.", self.shared.session.id().as_bytes(), b".", kind.as_str().as_bytes()].concat();
-        let frames = self.shared.session.encode(Outgoing {
-            idents: &[topic],
-            kind,
-            parent: &parent.raw_header,
-            metadata,
-            content,
-            buffers,
-        });
-        let bytes = size(&frames);
-        let what = What::Message(frames, None);
+        let message = if buffers.is_empty() && metadata.len() + content.len() < SMALL {
+            let (parent, kind) = (parent.clone(), kind.clone());
+            Message::Small(Small { parent, kind, metadata, content, date: Utc::now() })
+        } else {
+            Message::Encoded(self.encode_parts(Utc::now(), parent, kind, metadata, content, buffers))
+        };
+        let bytes = message.bytes();
+        let what = What::Message(message, None);
         self.enqueue(bytes, |queue| match kind {
             MessageType::Status => queue.put_last(parent, what),
             _ => queue.put(parent, Writer::current(), what),
         });
+    }
+
+    /// The frames of a message that has been taken from the queue.
+    pub fn encode(&self, message: Message) -> Frames {
+        match message {
+            Message::Encoded(frames) => frames,
+            Message::Small(Small { parent, kind, metadata, content, date }) => {
+                self.encode_parts(date, &parent, &kind, metadata, content, Vec::new())
+            }
+        }
+    }
+
+    fn encode_parts(
+        &self,
+        date: DateTime<Utc>,
+        parent: &Parent,
+        kind: &MessageType,
+        metadata: Vec<u8>,
+        content: Vec<u8>,
+        buffers: Vec<zmq::Message>,
+    ) -> Frames {
+        let session = self.session();
+        let topic = [b"kernel.", session.id().as_bytes(), b".", kind.as_str().as_bytes()].concat();
+        let parent = &parent.raw_header;
+        session.encode_dated(date, Outgoing { idents: &[topic], kind, parent, metadata, content, buffers })
     }
 
     /// Writes text to a stream of a request, as the calling thread. Text joins what waits for the same stream.
@@ -172,7 +198,7 @@ impl Publisher {
         }
         if text.len() > ENCODE_HERE {
             let frames = self.encode_text(parent, name, text.to_owned());
-            let what = What::Message(frames, Some((name, text.ends_with('\n'))));
+            let what = What::Message(Message::Encoded(frames), Some((name, text.ends_with('\n'))));
             return self.enqueue(text.len(), |queue| match writer {
                 Some(writer) => queue.put(parent, writer, what),
                 None => queue.put_foreign(parent, name, what),

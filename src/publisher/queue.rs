@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
+
 use super::lines::{Lines, Piece, What, Writer};
 use crate::job::Parent;
-use crate::wire::Frames;
 use crate::wire::content::StreamName;
+use crate::wire::{Frames, MessageType};
 
 /// Text that waits is joined up to this many bytes for each message.
 pub(super) const JOIN_LIMIT: usize = 64 * 1024;
@@ -47,10 +49,33 @@ enum Actor {
 
 /// Something that waits to be published.
 pub enum Entry {
-    /// An encoded message.
-    Message(Frames),
+    /// A message.
+    Message(Message),
     /// Text of a stream, still growing.
     Text(Text),
+}
+
+/// A message that waits.
+pub enum Message {
+    /// Encoded and signed, by the thread that has published it.
+    Encoded(Frames),
+    /// One that is small: the thread that sends it encodes it. The other one has more to do, and what one thread allocates
+    /// and another frees has both wait for each other in the allocator.
+    Small(Small),
+}
+
+/// A small message without buffers.
+pub struct Small {
+    /// The request that it belongs to.
+    pub parent: Arc<Parent>,
+    /// Its type.
+    pub kind: MessageType,
+    /// Raw JSON.
+    pub metadata: Vec<u8>,
+    /// Raw JSON.
+    pub content: Vec<u8>,
+    /// When it was published.
+    pub date: DateTime<Utc>,
 }
 
 enum Slot {
@@ -201,7 +226,7 @@ impl Queue {
     fn append(&mut self, parent: &Arc<Parent>, what: What) {
         match what {
             What::Text(name, text) => self.append_text(parent, name, &text, Instant::now()),
-            What::Message(frames, _) => self.slots.push_back(Slot::Entry(Entry::Message(frames))),
+            What::Message(message, _) => self.slots.push_back(Slot::Entry(Entry::Message(message))),
         }
     }
 
@@ -224,13 +249,18 @@ impl Queue {
 impl Entry {
     fn bytes(&self) -> usize {
         match self {
-            Self::Message(frames) => size(frames),
+            Self::Message(message) => message.bytes(),
             Self::Text(text) => text.text.len(),
         }
     }
 }
 
-/// What the frames of a message take.
-pub(super) fn size(frames: &Frames) -> usize {
-    frames.iter().map(|frame| frame.len()).sum()
+impl Message {
+    /// What it takes in the queue.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Encoded(frames) => frames.iter().map(|frame| frame.len()).sum(),
+            Self::Small(small) => small.parent.raw_header.len() + small.metadata.len() + small.content.len(),
+        }
+    }
 }

@@ -84,7 +84,12 @@ impl Session {
 
     /// The frames of a new message. Buffers are moved, not copied.
     pub fn encode(&self, message: Outgoing<'_>) -> Frames {
-        self.assemble(&self.raw_header(message.kind, Utc::now()), message)
+        self.encode_dated(Utc::now(), message)
+    }
+
+    /// Like [`Session::encode`], for a message that was made at another time than now.
+    pub fn encode_dated(&self, date: DateTime<Utc>, message: Outgoing<'_>) -> Frames {
+        self.assemble(&self.raw_header(message.kind, date), message)
     }
 
     /// Like [`Session::encode`], for a header made beforehand (a prompt needs to know its id).

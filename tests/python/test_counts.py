@@ -32,24 +32,24 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts are thos
 
 #: Of cells that come one by one.
 ALONE = {
-    "Python calls on main": 380,  # 328
-    "C calls on main": 260,  # 226
-    "switches of main": 2,  # 1.1: it waits for the next cell
-    "switches of callboard-io": 8,  # 3.0 to 4, under load up to 6: the request, what is published, the reply, idle
-    "system calls of main": 22,  # 16.3 to 19
-    "wake-ups of main": 2.5,  # 2: the inbox, and what it has put off to the loop's next round
-    "system calls of callboard-io": 32,  # 21.1 to 27
-    "system calls of all threads": 90,  # 60 to 77, libzmq's own threads with them
+    "Python calls on main": 315,  # 246, without uvloop 276
+    "C calls on main": 178,  # 127, without uvloop 155
+    "switches of main": 2,  # 1: it waits for the next cell
+    "switches of callboard-io": 8,  # 2.1, under load up to 6: the request, what is published, the reply, idle
+    "system calls of main": 16,  # 9.3, without uvloop 12.6
+    "wake-ups of main": 3.5,  # 2, without uvloop 3: the inbox, and what it has put off to the loop's next round
+    "system calls of callboard-io": 26,  # 17 to 19.5
+    "system calls of all threads": 72,  # 45 to 59, libzmq's own threads with them
 }
 
 #: Of 500 cells that come at once. How many of them a thread finds when it looks differs from run to run.
 PIPELINED = {
     "switches of main": 0.5,  # 0.01: it goes from one to the next
-    "switches of callboard-io": 4.5,  # 1.3 to 2.9
-    "system calls of main": 19,  # 13.3 to 15.7
-    "wake-ups of main": 2.5,  # 2: rounds of the loop, without a wait
-    "system calls of callboard-io": 20,  # 9.1 to 15.4
-    "system calls of all threads": 62,  # 32 to 49
+    "switches of callboard-io": 4.5,  # 1.1, without the tracing up to 2.9
+    "system calls of main": 8,  # 5
+    "wake-ups of main": 1.5,  # 1: a round of the loop, without a wait
+    "system calls of callboard-io": 14,  # 4.1
+    "system calls of all threads": 40,  # 12
 }
 
 #: What Python keeps of a cell, in blocks of memory; with ``store_history`` and without.

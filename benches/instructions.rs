@@ -104,7 +104,7 @@ fn write_text(times: usize) {
     let text = "A line of text, as long as lines usually are.\n".repeat(64 * 1024 / 46);
     measured(&mut || {
         for _ in 0..times {
-            black_box(publisher.encode_text(&parent, StreamName::Stdout, text.clone()));
+            black_box(publisher.encode_text(&parent, StreamName::Stdout, &text));
         }
     });
 }

@@ -132,10 +132,16 @@ impl Request {
 
     /// Starts the request: publishes busy. False if it may not run; then its queue answers it.
     pub fn begin(&self) -> bool {
-        !self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire)) && self.begin_anyway()
+        // The input of a cell follows its busy as soon as it runs.
+        self.may_begin() && self.start(self.execute.as_ref().is_some_and(|execute| !execute.silent))
     }
 
-    fn begin_anyway(&self) -> bool {
+    fn may_begin(&self) -> bool {
+        !self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire))
+    }
+
+    /// `has_more`: something else is published at once.
+    fn start(&self, has_more: bool) -> bool {
         if !self.move_on(QUEUED, BEGUN) {
             return false;
         }
@@ -144,7 +150,11 @@ impl Request {
         if self.lane.as_ref().is_some_and(|lane| lane.main) {
             self.publisher.set_foreground(&self.job.parent);
         }
-        self.publisher.status(&self.job.parent, ExecutionState::Busy);
+        if has_more {
+            self.publisher.busy_until_more(&self.job.parent);
+        } else {
+            self.publisher.status(&self.job.parent, ExecutionState::Busy);
+        }
         true
     }
 
@@ -256,7 +266,7 @@ impl Request {
         if !self.move_on(QUEUED, ABORTED) {
             return false;
         }
-        self.publisher.status(&self.job.parent, ExecutionState::Busy);
+        self.publisher.busy_until_more(&self.job.parent);
         self.reply(to_json(&AbortedReply::default()), None, Vec::new());
         self.end();
         true
@@ -264,7 +274,7 @@ impl Request {
 
     /// Answers a request that cannot be worked on: busy, an error reply, idle. A cell shows the error.
     pub fn refuse(&self, ename: &str, evalue: &str) {
-        if self.begin_anyway() {
+        if self.start(true) {
             self.fail(ename, evalue);
         }
     }
@@ -290,7 +300,7 @@ impl Request {
 
     /// Answers a request that needs no Python: busy, the reply, idle.
     pub fn answer(&self, content: &impl serde::Serialize) {
-        if self.begin() {
+        if self.may_begin() && self.start(true) {
             self.reply(to_json(content), None, Vec::new());
             self.finish(Outcome::Ok);
         }

@@ -188,7 +188,7 @@ fn reading_and_writing_a_message() {
         }
         let read = ALLOCATED.load(Ordering::Relaxed);
         for _ in 0..ONE_BY_ONE {
-            publisher.encode_text(&parent, StreamName::Stdout, "text\n".to_owned());
+            publisher.encode_text(&parent, StreamName::Stdout, "text\n");
         }
         (read - before, ALLOCATED.load(Ordering::Relaxed) - read)
     });

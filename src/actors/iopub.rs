@@ -105,7 +105,7 @@ impl<T: Transport> IoPub<T> {
         match entry {
             Entry::Message(message) => self.link.push(self.publisher.encode(message)),
             Entry::Text(Text { parent, name, text, .. }) => {
-                self.link.push(self.publisher.encode_text(&parent, name, text));
+                self.link.push(self.publisher.encode_text(&parent, name, &text));
                 self.last_text = Some((parent, Instant::now()));
             }
         }

@@ -12,6 +12,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
 
 use self::lines::{What, Writer};
 use self::queue::{JOIN_LIMIT, Queue, Small};
@@ -28,6 +29,9 @@ const ENCODE_HERE: usize = 64 * 1024;
 
 /// Messages with fewer bytes of metadata and content than this are encoded and signed by the thread that sends them.
 const SMALL: usize = 4096;
+
+/// What the JSON of a `stream` message has beside its text, and room for some escapes.
+const ROOM: usize = 128;
 
 /// With more bytes than this waiting, threads that publish are asked to wait.
 const CONGESTED: usize = 32 * 1024 * 1024;
@@ -50,6 +54,18 @@ struct Shared {
     /// The request whose cell runs, or ran last, on the main shell: what reaches the kernel from no
     /// known context belongs to it.
     foreground: Mutex<Arc<Parent>>,
+}
+
+/// The content of a [`Stream`], whose text is borrowed.
+#[derive(Serialize)]
+struct Printed<'a> {
+    name: StreamName,
+    text: &'a str,
+}
+
+fn to_json(content: &impl Serialize) -> Vec<u8> {
+    // The protocol's types hold strings, numbers and raw JSON: they always serialize.
+    serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec())
 }
 
 /// What is published when a client is too slow.
@@ -116,14 +132,22 @@ impl Publisher {
 
     /// Publishes a message whose content is a type of the protocol.
     pub fn content<C: Content>(&self, parent: &Arc<Parent>, content: &C) {
-        // The protocol's types hold strings, numbers and raw JSON: they always serialize.
-        let content = serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec());
-        self.raw(parent, &C::TYPE, EMPTY_OBJECT.to_vec(), content, Vec::new());
+        self.raw(parent, &C::TYPE, EMPTY_OBJECT.to_vec(), to_json(content), Vec::new());
     }
 
     /// Publishes what the kernel does about a request.
     pub fn status(&self, parent: &Arc<Parent>, execution_state: ExecutionState) {
         self.content(parent, &Status { execution_state });
+    }
+
+    /// Publishes that the kernel works on a request which has something else to publish at once: that takes this along.
+    /// The thread that sends is not woken twice.
+    pub fn busy_until_more(&self, parent: &Arc<Parent>) {
+        let content = to_json(&Status { execution_state: ExecutionState::Busy });
+        let message = Message::small(parent, &Status::TYPE, EMPTY_OBJECT.to_vec(), content);
+        let bytes = message.bytes();
+        let mut queue = self.queue();
+        self.enqueue(&mut queue, bytes, |queue| queue.put_last(parent, What::Message(message, None)));
     }
 
     /// Publishes a message whose metadata and content are JSON already. Encodes and signs it on the calling thread,
@@ -141,16 +165,17 @@ impl Publisher {
             return self.change(|queue| queue.leave_out(parent, bytes));
         }
         let message = if buffers.is_empty() && metadata.len() + content.len() < SMALL {
-            let (parent, kind) = (parent.clone(), kind.clone());
-            Message::Small(Small { parent, kind, metadata, content, date: Utc::now() })
+            Message::small(parent, kind, metadata, content)
         } else {
             Message::Encoded(self.encode_parts(Utc::now(), parent, kind, metadata, content, buffers))
         };
         let bytes = message.bytes();
         let what = What::Message(message, None);
-        self.enqueue(bytes, |queue| match kind {
-            MessageType::Status => queue.put_last(parent, what),
-            _ => queue.put(parent, Writer::current(), what),
+        self.change(|queue| {
+            self.enqueue(queue, bytes, |queue| match kind {
+                MessageType::Status => queue.put_last(parent, what),
+                _ => queue.put(parent, Writer::current(), what),
+            });
         });
     }
 
@@ -197,29 +222,31 @@ impl Publisher {
             return self.change(|queue| queue.leave_out(parent, text.len()));
         }
         if text.len() > ENCODE_HERE {
-            let frames = self.encode_text(parent, name, text.to_owned());
+            let frames = self.encode_text(parent, name, text);
             let what = What::Message(Message::Encoded(frames), Some((name, text.ends_with('\n'))));
-            return self.enqueue(text.len(), |queue| match writer {
-                Some(writer) => queue.put(parent, writer, what),
-                None => queue.put_foreign(parent, name, what),
+            return self.change(|queue| {
+                self.enqueue(queue, text.len(), |queue| match writer {
+                    Some(writer) => queue.put(parent, writer, what),
+                    None => queue.put_foreign(parent, name, what),
+                });
             });
         }
-        self.enqueue(text.len(), |queue| match writer {
-            Some(writer) => queue.put_text(parent, writer, name, text),
-            None => queue.put_foreign(parent, name, What::Text(name, text.to_owned())),
+        self.change(|queue| {
+            self.enqueue(queue, text.len(), |queue| match writer {
+                Some(writer) => queue.put_text(parent, writer, name, text),
+                None => queue.put_foreign(parent, name, What::Text(name, text.to_owned())),
+            });
         });
     }
 
-    fn enqueue(&self, bytes: usize, put: impl FnOnce(&mut Queue)) {
-        self.change(|queue| {
-            if !queue.closed {
-                queue.bytes += bytes;
-                if queue.bytes > CONGESTED {
-                    self.shared.congested.store(true, Ordering::Release);
-                }
-                put(queue);
+    fn enqueue(&self, queue: &mut Queue, bytes: usize, put: impl FnOnce(&mut Queue)) {
+        if !queue.closed {
+            queue.bytes += bytes;
+            if queue.bytes > CONGESTED {
+                self.shared.congested.store(true, Ordering::Release);
             }
-        });
+            put(queue);
+        }
     }
 
     /// Changes the queue, then wakes the actor if there is something for it.
@@ -234,17 +261,21 @@ impl Publisher {
     }
 
     /// A `stream` message, encoded and signed.
-    pub fn encode_text(&self, parent: &Parent, name: StreamName, text: String) -> Frames {
+    pub fn encode_text(&self, parent: &Parent, name: StreamName, text: &str) -> Frames {
         let session = self.session();
         let topic = format!("kernel.{}.stream.{}", session.id(), name.as_str()).into_bytes();
-        let content = Stream { name, text };
+        // With room for the text as it is: growing doubles what a large one takes.
+        let mut content = Vec::with_capacity(text.len() + ROOM);
+        // Writing to memory does not fail, and a name and a text always serialize.
+        if serde_json::to_writer(&mut content, &Printed { name, text }).is_err() {
+            content = EMPTY_OBJECT.to_vec();
+        }
         session.encode(Outgoing {
             idents: &[topic],
             kind: &Stream::TYPE,
             parent: &parent.raw_header,
             metadata: EMPTY_OBJECT.to_vec(),
-            // A name and a text always serialize.
-            content: serde_json::to_vec(&content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+            content,
             buffers: Vec::new(),
         })
     }
@@ -376,6 +407,8 @@ impl Publisher {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     fn publisher() -> Publisher {
@@ -453,6 +486,33 @@ mod tests {
         bell.clear();
         publisher.when_room(Urgency::Output, bell.clone());
         bell.wait()
+    }
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_sends_is_woken_once_and_not_for_a_busy_that_more_follows() {
+        let (publisher, a, woken) = (publisher(), parent("a"), Arc::new(Count::default()));
+        let waker = Waker::from(woken.clone());
+        for round in 1..3 {
+            assert!(matches!(publisher.take(&waker, |_| false), Next::Empty));
+            publisher.busy_until_more(&a);
+            assert_eq!(woken.0.load(Ordering::Relaxed), round - 1);
+            publisher.status(&a, ExecutionState::Idle);
+            publisher.status(&a, ExecutionState::Idle);
+            assert_eq!(woken.0.load(Ordering::Relaxed), round);
+            for _ in 0..3 {
+                assert!(matches!(publisher.take(&waker, |_| false), Next::Entry(Entry::Message(_))));
+            }
+        }
     }
 
     #[test]

@@ -256,6 +256,12 @@ impl Entry {
 }
 
 impl Message {
+    /// A small one, published now.
+    pub fn small(parent: &Arc<Parent>, kind: &MessageType, metadata: Vec<u8>, content: Vec<u8>) -> Self {
+        let (parent, kind) = (parent.clone(), kind.clone());
+        Self::Small(Small { parent, kind, metadata, content, date: Utc::now() })
+    }
+
     /// What it takes in the queue.
     pub fn bytes(&self) -> usize {
         match self {

@@ -307,6 +307,41 @@ def test_a_context_variable_is_seen_by_the_next_cell(client: Client) -> None:
     assert client.run("var.get()").result == "'after an await'"
 
 
+#: Makes the tasks of a loop begin where they are made; without Python 3.12 only what `asyncio` looks at is set.
+EAGER = """
+import asyncio
+def factory(loop, coro, **options):
+    return asyncio.Task(coro, loop=loop, **options)
+asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory", factory))
+"""
+
+
+def test_cells_run_one_after_the_other_with_a_task_factory_of_the_users(client: Client) -> None:
+    client.run(EAGER)
+    try:
+        client.run("ran = []")
+        cells = [client.execute(f"ran.append({n}); await asyncio.sleep(0); ran.append({n})") for n in range(20)]
+        for msg_id in cells:
+            assert client.finish(msg_id).status == "ok"
+        assert client.run("ran").result == str([n for n in range(20) for _ in range(2)])
+    finally:
+        client.run("asyncio.get_running_loop().set_task_factory(None)")
+
+
+def test_an_expression_with_a_semicolon_inside_is_shown(client: Client) -> None:
+    assert client.run("'a;b'").result == "'a;b'"
+    assert client.run("x = 1; x").result == "1"
+    assert client.run("x  ; # nothing").result is None
+
+
+def test_garbage_collection_knows_what_the_user_has_made(client: Client) -> None:
+    """And not the modules that were there before: to look at them would take most of its time."""
+    client.run("import gc, weakref\nclass Ring: pass\nring = Ring(); ring.ring = ring; gone = weakref.ref(ring)")
+    assert client.run("any(one is globals() for one in gc.get_referrers(ring))").result == "True"
+    assert client.run("del ring; n = gc.collect(); gone() is None").result == "True"
+    assert client.run("gc.get_freeze_count() > len(gc.get_objects()) / 2").result == "True"
+
+
 def test_libraries_find_out_that_they_are_in_a_notebook(client: Client) -> None:
     run = client.run(
         "import sys\nip = get_ipython()\n"

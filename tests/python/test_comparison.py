@@ -18,6 +18,7 @@ from comparison import client, growth, measure, report, workloads
 from comparison.client import KernelError
 from comparison.figures import BY_NAME, FIGURES, Figure, Goal
 from comparison.kernels import ECHO, Spec, from_folder
+from comparison.reasons import REASONS
 from comparison.results import Results, p99, percentile
 from comparison.workloads import WORKLOADS, check_order, check_text
 
@@ -111,6 +112,10 @@ def test_goals_are_not_met_by_failing_and_not_judged_without_a_peer(results: Res
     assert [verdict.met for verdict in results.verdicts(LESS)] == [None, None, True]
     results.add_failure("less", "callboard", "no reply")
     assert [verdict.met for verdict in results.verdicts(LESS)] == [False, False, False]
+
+
+def test_reasons_are_given_for_figures_that_have_goals() -> None:
+    assert set(REASONS) <= {figure.name for figure in FIGURES if figure.goals}
 
 
 def test_each_figure_has_a_workload_and_each_workload_a_figure() -> None:
@@ -252,6 +257,8 @@ def test_the_page_is_made_of_what_is_kept(results: Results, tmp_path: Path) -> N
     for name, value in {"callboard": 200.0, "ipykernel": 1000.0, ECHO: 160.0}.items():
         results.add_round("info_shell_us", name, [value])
     results.add_failure("info_shell_us", "xeus-python", "FileNotFoundError: /home/somebody/file is not there")
+    for name, value in {"callboard": 900.0, "ipykernel": 1000.0}.items():
+        results.add_round("exec_us", name, [value])
     results.add_point("cells", "callboard", 10, {"seconds": 0.5})
     results.add_point("cells", "callboard", 100, {"seconds": 1.5})
     results.save()
@@ -267,6 +274,8 @@ def test_the_page_is_made_of_what_is_kept(results: Results, tmp_path: Path) -> N
     assert "fails[^1]" in row
     assert "[^1]: xeus-python: FileNotFoundError: … is not there." in text
     assert "somebody" not in text
+    missed = text.partition("## Goals that are not met, and why\n")[2].partition("\n## ")[0].strip().splitlines()
+    assert missed == [f"- **Round trip of a cell `pass`**: {REASONS['exec_us']}"]
     assert "| 100 | 1.5 |" in text
     plots = sorted(path.name for path in (page.parent / report.IMAGES).iterdir())
     assert plots == ["cells-seconds.svg", "ratios.svg"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import site
 import sys
-import sysconfig
 import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "
 # A callback whose outermost code is in one of these is the kernel's own, or the event loop's housekeeping.
 _OWN = os.path.dirname(__file__) + os.sep
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
-_PACKAGES = (sysconfig.get_path("purelib") + os.sep, sysconfig.get_path("platlib") + os.sep)
+# sysconfig, which knows them as well, would have to be loaded for it.
+_PACKAGES = tuple(folder + os.sep for folder in site.getsitepackages())
 
 
 class Interrupts:

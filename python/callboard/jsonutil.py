@@ -6,7 +6,6 @@ import base64
 import datetime
 import json
 import math
-import numbers
 from typing import Any
 
 
@@ -29,6 +28,8 @@ def decode(raw: bytes) -> Any:
 
 
 def _default(value: Any) -> Any:
+    import numbers  # rarely needed
+
     if isinstance(value, (bytes, bytearray, memoryview)):
         return base64.b64encode(value).decode("ascii")
     if isinstance(value, datetime.datetime):

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from callboard import compiler
 from support import WAYS, Client, Kernel
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 #: Seconds after which a test (or its set-up) is broken off, so that a hang is a failure and not a hang.
 LIMIT = 150
+
+# What tests leave to be collected may be loud; pytest then makes a syntax tree while Python makes another one.
+compiler.install()
 
 _failed = pytest.StashKey[bool]()
 

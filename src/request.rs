@@ -15,7 +15,7 @@ use crate::publisher::Publisher;
 use crate::wire::content::{
     AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply,
 };
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, write_date};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, to_json, write_date};
 
 /// A job with the right to answer it.
 ///
@@ -347,9 +347,4 @@ impl Drop for Assignment {
             _ => self.give_up("CallerStopped", LOST),
         }
     }
-}
-
-fn to_json(content: &impl serde::Serialize) -> Vec<u8> {
-    // The protocol's types hold strings, numbers and raw JSON: they always serialize.
-    serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec())
 }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from .client import Kernel, KernelError, Message, check_ok, execution, now
-from .workloads import all_ok, check_order, check_text, create_subshells, start
+from .client import Kernel, KernelError, Message, check_ok, now
+from .workloads import all_ok, check_order, check_text, create_subshells, send_cells, start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,11 +58,7 @@ class Growth:
 
 
 def cells(kernel: Kernel, count: int) -> Point:
-    requests = [kernel.prepare("execute_request", execution(f"x={i}")) for i in range(count)]
-    asked = [msg_id for msg_id, _ in requests]
-    begin = now()
-    for _, frames in requests:
-        kernel.dispatch("shell", frames)
+    begin, asked = send_cells(kernel, count)
     replies = []
     for _ in asked:
         left = LIMIT - (now() - begin)

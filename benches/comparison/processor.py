@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .workloads import exec_pipelined, start
+from .workloads import QUEUED, exec_pipelined, start
 
 if TYPE_CHECKING:
     from .kernels import Spec
@@ -19,7 +19,7 @@ MEANINGS = {
     "cpu_client_us": "the same in the client",
 }
 
-#: Floods of 500 cells: before anything counts, and after.
+#: Floods of cells: before anything counts, and after.
 WARM = 4
 COUNT = 10
 
@@ -49,7 +49,7 @@ def measure(spec: Spec) -> dict[str, list[float]]:
             exec_pipelined(kernel)
             if flood < WARM:
                 continue
-            samples["cpu_client_us"].append((time.process_time() - client) * 1e6 / 500)
+            samples["cpu_client_us"].append((time.process_time() - client) * 1e6 / QUEUED)
             for name, used in _of_threads(kernel.process.pid).items():
-                samples[name].append((used - before[name]) / 500)
+                samples[name].append((used - before[name]) / QUEUED)
     return samples

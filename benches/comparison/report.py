@@ -6,7 +6,7 @@ import re
 from statistics import median
 from typing import TYPE_CHECKING
 
-from .figures import FIGURES, Figure
+from .figures import BY_NAME, FIGURES, Figure
 from .growth import GROWTHS, MEMORY, Growth, Measure
 from .kernels import ECHO, NAMES, OURS
 from .limits import MEANINGS
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .results import Results, Verdict
 
 #: What the table of the limits says of the bare echo.
-OF_ECHO = (("info_shell_us", "kernel_info on shell"), ("exec_us", "a cell"), ("comm_rtt_us", "a comm message"))
+ECHO_LIMITS = (("info_shell_us", "kernel_info on shell"), ("exec_us", "a cell"), ("comm_rtt_us", "a comm message"))
 
 #: Where the plots are, beside the page.
 IMAGES = "images/benchmarks"
@@ -195,9 +195,8 @@ def render(results: Results, plots: Iterable[tuple[str, str]] = ()) -> str:
         limits = results.data["limits"].items()
         meanings = MEANINGS | PROCESSOR
         rows = [[meanings[name], number(median(s)), number(percentile(s, 0.99))] for name, s in limits]
-        for name, title in OF_ECHO:
-            figure = next(one for one in FIGURES if one.name == name)
-            if (cell := results.cell(figure, ECHO)) and not cell.failed:
+        for name, title in ECHO_LIMITS:
+            if (cell := results.cell(BY_NAME[name], ECHO)) and not cell.failed:
                 rows.append([f"bare echo, round trip of {title}", number(cell.median), number(cell.p99)])
         lines += ["What the sockets, Python and IPython take by themselves, and where the time of a cell goes.", ""]
         lines += [*table(["", "median, µs", "p99, µs"], rows), ""]

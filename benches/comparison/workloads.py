@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: How often a fresh kernel is started in one round.
 STARTS = 3
 
+#: Cells that are sent at once for the row of queued cells.
+QUEUED = 500
+
 #: Requests while the GIL is held, in one round, and the pause between them, seconds.
 GIL_REQUESTS = 200
 GIL_PAUSE = 0.005
@@ -142,12 +145,17 @@ def complete(kernel: Kernel) -> Samples:
 # -- throughput
 
 
-def exec_pipelined(kernel: Kernel) -> Samples:
-    cells = [kernel.prepare("execute_request", execution(f"x={i}")) for i in range(500)]
-    asked = [msg_id for msg_id, _ in cells]
+def send_cells(kernel: Kernel, count: int) -> tuple[float, list[str]]:
+    """Sends so many cells `x=1` at once, which were made before; gives when, and the ids of their requests."""
+    cells = [kernel.prepare("execute_request", execution(f"x={i}")) for i in range(count)]
     begin = now()
     for _, frames in cells:
         kernel.dispatch("shell", frames)
+    return begin, [msg_id for msg_id, _ in cells]
+
+
+def exec_pipelined(kernel: Kernel) -> Samples:
+    begin, asked = send_cells(kernel, QUEUED)
     replies = [kernel.receive("shell") for _ in asked]
     kernel.until_idle(asked[-1])
     took = now() - begin

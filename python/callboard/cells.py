@@ -128,15 +128,15 @@ class CellQueue:
     def add(self, request: Request) -> None:
         """Adds a cell."""
         self._waiting.append(request)
-        if not self.is_running and not self._start_next() and self.on_empty is not None:
-            self.on_empty()
+        if not self.is_running:
+            self._start_next()
 
     @property
     def is_running(self) -> bool:
         """A cell runs."""
         return self._running is not None
 
-    def _start_next(self) -> bool:
+    def _start_next(self) -> None:
         self._running = None
         while self._waiting:
             request = self._waiting.popleft()
@@ -144,8 +144,9 @@ class CellQueue:
             if request.begin():
                 self._running = request
                 start(self._kernel, self._caller, self._shell(), request, self.context, self)
-                return True
-        return False
+                return
+        if self.on_empty is not None:
+            self.on_empty()
 
     def go_on(self, request: Request) -> None:
         """A cell, as the last thing that its task does, lets the next one have the next turn of the loop."""
@@ -156,8 +157,8 @@ class CellQueue:
 
     def ended(self, request: Request) -> None:
         """The task of a cell has ended, in whatever way."""
-        if self._running is request and not self._start_next() and self.on_empty is not None:
-            self.on_empty()
+        if self._running is request:
+            self._start_next()
 
 
 def start(

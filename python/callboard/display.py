@@ -30,9 +30,8 @@ class DisplayFormatter(formatters.DisplayFormatter):
 
     def format(self, obj: object, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
         """The mime bundle of an object, and its metadata."""
-        if not _is_plain(obj) or _may_have(self.ipython_display_formatter, obj):
-            return super().format(obj, include, exclude)
-        if _may_have(self.mimebundle_formatter, obj):
+        everything = self.ipython_display_formatter, self.mimebundle_formatter
+        if not _is_plain(obj) or any(_may_have(one, obj) for one in everything):
             return super().format(obj, include, exclude)
         bundle, metadata = {}, {}
         for name, formatter in self.formatters.items():

@@ -43,16 +43,18 @@ class Transformer(inputtransformer2.TransformerManager):
     def transform_cell(self, cell: str) -> str:
         """The code of a cell without IPython's syntax."""
         running = current_cell.get()
-        # Only what is going to be run next: it is parsed in any case.
-        if running is None or cell is not running.code or _CURIOUS.search(cell) is not None:
-            return super().transform_cell(cell)
-        if not self._are_known or self._transforms() != self._given:
-            # The user has added some.
-            return super().transform_cell(cell)
-        code = cell if cell.endswith("\n") else cell + "\n"
-        if not self._compiler.parse_ahead(code, cell, running.number):
-            return super().transform_cell(cell)
-        return code
+        # Only what is going to be run next: it is parsed in any case. And unless the user has added transformations.
+        if (
+            running is not None
+            and cell is running.code
+            and _CURIOUS.search(cell) is None
+            and self._are_known
+            and self._transforms() == self._given
+        ):
+            code = cell if cell.endswith("\n") else cell + "\n"
+            if self._compiler.parse_ahead(code, cell, running.number):
+                return code
+        return super().transform_cell(cell)
 
     def _transforms(self) -> list[object]:
         return [*self.cleanup_transforms, *self.line_transforms, *self.token_transformers]

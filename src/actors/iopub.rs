@@ -14,7 +14,7 @@ use crate::job::Parent;
 use crate::publisher::{Entry, Next, Publisher, Text};
 use crate::transport::{Link, Transport};
 use crate::wire::content::IopubWelcome;
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, to_json};
 
 /// A request that has just had text waits this long for its next, so that a flood comes in few messages.
 const JOIN: Duration = Duration::from_millis(10);
@@ -218,7 +218,7 @@ fn welcome(publisher: &Publisher, topic: &[u8]) -> Frames {
         kind: &MessageType::IopubWelcome,
         parent: EMPTY_OBJECT,
         metadata: EMPTY_OBJECT.to_vec(),
-        content: serde_json::to_vec(&content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+        content: to_json(&content),
         buffers: Vec::new(),
     })
 }

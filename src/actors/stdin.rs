@@ -12,7 +12,7 @@ use crate::os::bell::Bell;
 use crate::publisher::Publisher;
 use crate::shown::clipped;
 use crate::wire::content::{Content, InputReply, InputRequest};
-use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing};
+use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing, to_json};
 
 /// Sends `input_request`s and gives each answer to the thread that asked.
 ///
@@ -138,7 +138,7 @@ impl Handler<Ask> for Stdin {
                 kind: &InputRequest::TYPE,
                 parent: &parent.raw_header,
                 metadata: EMPTY_OBJECT.to_vec(),
-                content: serde_json::to_vec(&content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec()),
+                content: to_json(&content),
                 buffers: Vec::new(),
             },
         );

@@ -19,7 +19,7 @@ use self::queue::{JOIN_LIMIT, Queue, Small};
 use crate::job::Parent;
 use crate::os::bell::Bell;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session, to_json};
 
 pub use self::queue::{Entry, Message, Text};
 
@@ -61,11 +61,6 @@ struct Shared {
 struct Printed<'a> {
     name: StreamName,
     text: &'a str,
-}
-
-fn to_json(content: &impl Serialize) -> Vec<u8> {
-    // The protocol's types hold strings, numbers and raw JSON: they always serialize.
-    serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec())
 }
 
 /// What is published when a client is too slow.
@@ -146,8 +141,7 @@ impl Publisher {
         let content = to_json(&Status { execution_state: ExecutionState::Busy });
         let message = Message::small(parent, &Status::TYPE, EMPTY_OBJECT.to_vec(), content);
         let bytes = message.bytes();
-        let mut queue = self.queue();
-        self.enqueue(&mut queue, bytes, |queue| queue.put_last(parent, What::Message(message, None)));
+        self.add(&mut self.queue(), bytes, |queue| queue.put_last(parent, What::Message(message, None)));
     }
 
     /// Publishes a message whose metadata and content are JSON already. Encodes and signs it on the calling thread,
@@ -171,11 +165,9 @@ impl Publisher {
         };
         let bytes = message.bytes();
         let what = What::Message(message, None);
-        self.change(|queue| {
-            self.enqueue(queue, bytes, |queue| match kind {
-                MessageType::Status => queue.put_last(parent, what),
-                _ => queue.put(parent, Writer::current(), what),
-            });
+        self.enqueue(bytes, |queue| match kind {
+            MessageType::Status => queue.put_last(parent, what),
+            _ => queue.put(parent, Writer::current(), what),
         });
     }
 
@@ -224,22 +216,22 @@ impl Publisher {
         if text.len() > ENCODE_HERE {
             let frames = self.encode_text(parent, name, text);
             let what = What::Message(Message::Encoded(frames), Some((name, text.ends_with('\n'))));
-            return self.change(|queue| {
-                self.enqueue(queue, text.len(), |queue| match writer {
-                    Some(writer) => queue.put(parent, writer, what),
-                    None => queue.put_foreign(parent, name, what),
-                });
+            return self.enqueue(text.len(), |queue| match writer {
+                Some(writer) => queue.put(parent, writer, what),
+                None => queue.put_foreign(parent, name, what),
             });
         }
-        self.change(|queue| {
-            self.enqueue(queue, text.len(), |queue| match writer {
-                Some(writer) => queue.put_text(parent, writer, name, text),
-                None => queue.put_foreign(parent, name, What::Text(name, text.to_owned())),
-            });
+        self.enqueue(text.len(), |queue| match writer {
+            Some(writer) => queue.put_text(parent, writer, name, text),
+            None => queue.put_foreign(parent, name, What::Text(name, text.to_owned())),
         });
     }
 
-    fn enqueue(&self, queue: &mut Queue, bytes: usize, put: impl FnOnce(&mut Queue)) {
+    fn enqueue(&self, bytes: usize, put: impl FnOnce(&mut Queue)) {
+        self.change(|queue| self.add(queue, bytes, put));
+    }
+
+    fn add(&self, queue: &mut Queue, bytes: usize, put: impl FnOnce(&mut Queue)) {
         if !queue.closed {
             queue.bytes += bytes;
             if queue.bytes > CONGESTED {

@@ -11,6 +11,7 @@ use pyo3::{ffi, intern};
 
 use crate::job;
 use crate::request;
+use crate::wire::EMPTY_OBJECT;
 
 /// A request as the code that runs for it sees it: small, so that a background task which outlives its
 /// cell keeps no content or buffers alive.
@@ -77,8 +78,11 @@ impl Parent {
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         let read = self.read_metadata.get_or_try_init(py, || {
             // What most clients send needs no parser.
-            let read =
-                if self.metadata == b"{}" { PyDict::new(py).into_any() } else { load(py, &self.metadata)? };
+            let read = if self.metadata == EMPTY_OBJECT {
+                PyDict::new(py).into_any()
+            } else {
+                load(py, &self.metadata)?
+            };
             Ok::<_, PyErr>(read.unbind())
         })?;
         Ok(read.bind(py))

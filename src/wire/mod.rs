@@ -29,3 +29,9 @@ pub const DELIMITER: &[u8] = b"<IDS|MSG>";
 
 /// An empty JSON object: the content or metadata of a message that has none.
 pub const EMPTY_OBJECT: &[u8] = b"{}";
+
+/// The content of a message as JSON.
+pub(crate) fn to_json(content: &impl serde::Serialize) -> Vec<u8> {
+    // The protocol's types hold strings, numbers and raw JSON: they always serialize.
+    serde_json::to_vec(content).unwrap_or_else(|_| EMPTY_OBJECT.to_vec())
+}

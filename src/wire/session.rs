@@ -1,6 +1,5 @@
 //! Writing a message to frames.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
@@ -108,14 +107,8 @@ impl Session {
         raw.push(b'_');
         digits(&mut raw, self.count.fetch_add(1, Ordering::Relaxed), 1);
         raw.extend_from_slice(br#"","msg_type":"#);
-        if let MessageType::Unknown(name) = kind {
-            // Writing to memory does not fail, and a string always serializes.
-            write!(raw, "{}", serde_json::Value::from(name.as_str())).unwrap_or_default();
-        } else {
-            raw.push(b'"');
-            raw.extend_from_slice(kind.as_str().as_bytes());
-            raw.push(b'"');
-        }
+        // Writing to memory does not fail, and a string always serializes.
+        serde_json::to_writer(&mut raw, kind.as_str()).unwrap_or_default();
         raw.extend_from_slice(br#","date":""#);
         write_date(&mut raw, now);
         raw.push(b'"');

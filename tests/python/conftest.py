@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from callboard import compiler
+from jupyter_client.channels import HBChannel
 from support import WAYS, Client, Kernel
 
 if TYPE_CHECKING:
@@ -56,6 +58,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if report.failed:
         item.stash[_failed] = True
     return report
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_heartbeat_goes_on() -> Iterator[None]:
+    """A client that was not stopped asks its kernel's port for ever, and whatever kernel has that port next."""
+    yield
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, HBChannel)]
 
 
 class Shared:

@@ -28,7 +28,8 @@ def execute(notebook: nbformat.NotebookNode, way: str, folder: Path, **options: 
     )
     client = NotebookClient(notebook, km=manager, timeout=int(TIMEOUT), **options)
     try:
-        return client.execute(env=environment(folder), cwd=str(folder))
+        # A client's heartbeat would go on for ever, and reach whatever has the kernel's port after it.
+        return client.execute(cleanup_kc=True, env=environment(folder), cwd=str(folder))
     finally:
         if manager.has_kernel:
             asyncio.run(manager.shutdown_kernel(now=True))

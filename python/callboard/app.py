@@ -62,11 +62,17 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         self.kernel.init_io(capture_fds=self.capture_fd_output)
         self.init_gui_pylab()
         self.init_extensions()
+        self.shell.is_made = True
         self.init_code()
 
     def start(self) -> None:
         """Serves requests until the kernel is shut down."""
         self.kernel.run()
+
+    def parse_command_line(self, argv: list[str] | None = None) -> None:
+        """Reads the options. Without any, nothing is done: making the parser takes as long as a hundred cells."""
+        if argv:
+            super().parse_command_line(argv)
 
     def init_crash_handler(self) -> None:
         """Leaves ``sys.excepthook`` alone: a traceback in the log says more than a crash report."""
@@ -93,6 +99,11 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         faulthandler.register = _with_file(faulthandler.register, 1, terminal)
 
     def _warn_of_unknown_classes(self, argv: list[str]) -> None:
+        if not argv:
+            return
+        # Where the classes are that are there only when they are needed.
+        from IPython.core import completer, oinspect  # noqa: F401
+
         known = {cls.__name__ for cls in _subclasses(Configurable)} | _KNOWN_ELSEWHERE
         for arg in argv:
             name = arg.lstrip("-").partition(".")[0]

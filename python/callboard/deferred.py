@@ -1,22 +1,24 @@
-"""Modules that are loaded when something of them is first asked for.
+"""What is loaded, or made, when it is first asked for.
 
-asyncio imports ssl, which few cells need: with OpenSSL it takes a tenth of the memory of an idle kernel, and a tenth of
-the time to its first cell.
+Much of what a kernel would do before its first cell is for cells that may never come. asyncio imports ssl: with OpenSSL
+it takes a tenth of the memory of an idle kernel, and a tenth of the time to its first result. IPython imports tempfile
+in case that there is no home directory; uuid calls platform.
 
-``importlib.util.LazyLoader`` is not enough: until Python 3.11.9 and 3.12.3 threads that ask at the same time find the
-module half done (python/cpython#114763).
+For modules ``importlib.util.LazyLoader`` is not enough: until Python 3.11.9 and 3.12.3 threads that ask at the same
+time find the module half done (python/cpython#114763).
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+from importlib import import_module
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
 
@@ -81,10 +83,10 @@ class _Later:
 
 
 class _Finder:
-    """Finds these modules, and has them loaded later."""
+    """Finds modules as they are imported, and has these loaded later."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = names
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name in self._names else None
@@ -93,12 +95,45 @@ class _Finder:
         return spec
 
 
-def import_asyncio() -> None:
-    """Imports asyncio, and leaves ssl for later. Where Python has no ssl, asyncio is to notice."""
-    if "asyncio" not in sys.modules and PathFinder.find_spec("_ssl") is not None:
-        finder = _Finder(("ssl", "asyncio.sslproto"))
-        sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
-        try:
-            import asyncio  # noqa: F401
-        finally:
-            sys.meta_path.remove(finder)  # type: ignore[arg-type]
+def install() -> None:
+    """Puts the modules where imports find them, and imports asyncio, which would load some of them."""
+    names = [f"{__package__}.process", "ipaddress", "locale", "tempfile", "uuid"]
+    # Where Python has no ssl, asyncio is to notice.
+    if PathFinder.find_spec("_ssl") is not None:
+        names += "ssl", "asyncio.sslproto"
+    finder = _Finder(names)
+    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    try:
+        for name in ["asyncio", *names]:
+            import_module(name)
+    finally:
+        sys.meta_path.remove(finder)  # type: ignore[arg-type]
+
+
+class Attribute:
+    """An attribute of objects that is made when it is first asked for. `make` sets it."""
+
+    _turn = threading.RLock()
+
+    def __init__(self, make: Callable[[Any], None]) -> None:
+        self._make = make
+        self._making: list[Any] = []
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    # What is in the object's __dict__ goes before this.
+    def __get__(self, of: Any, owner: type) -> Any:
+        if of is None:
+            return self
+        with self._turn:
+            if self._name in vars(of):
+                return vars(of)[self._name]
+            if any(one is of for one in self._making):
+                raise AttributeError(f"{self._name} is just being made")
+            self._making.append(of)
+            try:
+                self._make(of)
+            finally:
+                self._making.pop()
+            return vars(of)[self._name]

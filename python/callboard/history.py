@@ -1,12 +1,14 @@
-"""History that is written beside the cells and not between them."""
+"""History that is written beside the cells and not between them, nor before the first one."""
 
 from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from importlib.util import find_spec
 from typing import Any
 
 import IPython.core.history as ipython_history
+from traitlets import default
 
 #: How long lines are collected before they are committed, seconds. A commit takes as long as a small cell:
 #: one for each cell more than doubled the time of an empty one.
@@ -40,20 +42,100 @@ class HistorySavingThread(ipython_history.HistorySavingThread):
         self._ending = threading.Event()
         self.save_flag = _Unhurried(self._ending)
 
+    def run(self) -> None:
+        """Opens the history when there is something to write, and writes it."""
+        self.save_flag.wait()
+        manager = self.history_manager()
+        if manager is None or self._ending.is_set():
+            return
+        manager.open()
+        if str(manager.hist_file) == ":memory:":
+            # It could not be opened; another connection would not see what this one has in memory.
+            manager.using_thread, manager.save_thread = False, None
+            return
+        del manager
+        super().run()
+
     def stop(self) -> None:
         self._ending.set()
         super().stop()
 
 
 class History(ipython_history.HistoryManager):
-    """Keeps each cell at its number: cells that run at the same time need not be stored in their order."""
+    """Keeps each cell at its number: cells that run at the same time need not be stored in their order.
+
+    The database is opened, and the session has its number, when something is asked of it or written. IPython opens it
+    when the shell is made, which takes a fifteenth of the time to the first result, and seconds while another process
+    has it locked."""
 
     # The last inputs, which nobody observes. IPython's are traits: setting these four took as long as compiling a cell.
     _i00 = _i = _ii = _iii = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._storing = threading.Lock()
+        self._opening = threading.RLock()
+        self.is_open = False
         super().__init__(*args, **kwargs)
+
+    def open(self) -> None:
+        """Opens the database and begins a session in it, unless that is done."""
+        with self._opening:
+            if self.is_open:
+                return
+            self.is_open = True
+            try:
+                import sqlite3  # noqa: F401
+            except ImportError:
+                self.enabled = False
+            self.init_db()
+            try:
+                self.new_session()
+            except Exception:
+                self.log.exception("No session can be added to %s. History will not be saved.", self.hist_file)
+                self.db.close()
+                self.hist_file = ":memory:"
+                self.init_db()
+                self.new_session()
+
+    @default("db")
+    def _default_db(self) -> Any:
+        self.open()
+        return self._trait_values.get("db")
+
+    @default("session_number")
+    def _default_session_number(self) -> int:
+        self.open()
+        return self._trait_values.get("session_number", 0)
+
+    @default("enabled")
+    def _default_enabled(self) -> bool:
+        # IPython imports sqlite3 to find out.
+        return find_spec("_sqlite3") is not None
+
+    # IPython calls these two when a manager is made.
+
+    def init_db(self) -> None:
+        """Connects to the database, once it is to be open."""
+        if self.is_open:
+            super().init_db()
+
+    def new_session(self, *args: Any, **kwargs: Any) -> None:
+        """Begins another session, once the database is open."""
+        if self.is_open:
+            super().new_session(*args, **kwargs)
+
+    def end_session(self) -> None:
+        """Ends the session, if there is one."""
+        if self.is_open or self.db_input_cache or self.db_output_cache:
+            super().end_session()
+
+    def close(self) -> None:
+        """Ends the thread that writes, and closes the database if it is open."""
+        if self.save_thread is not None:
+            self.save_thread.stop()
+            self.save_thread = None
+        if self.is_open:
+            self.db.close()
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
         """Takes note of a cell."""

@@ -7,7 +7,6 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.completer import provisionalcompleter, rectify_completions
 from IPython.utils.tokenutil import token_at_cursor
 
 from .jsonutil import decode, encode
@@ -52,6 +51,9 @@ def prompt_turns() -> Iterator[None]:
 
 def complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
     """How the code at the cursor can go on, with the type and signature of each way."""
+    # With jedi, which it imports, it takes longer than a first cell.
+    from IPython.core.completer import provisionalcompleter, rectify_completions
+
     code, cursor = content["code"], content.get("cursor_pos")
     if cursor is None:
         cursor = len(code)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_cell_magic, line_magic, magics_class, no_var_expand
-from IPython.core.magics.code import CodeMagics, MacroToEdit
 from IPython.display import Javascript, display
 from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
@@ -34,6 +33,8 @@ class KernelMagics(Magics):
         Usage: ``%edit FILE_OR_NAME``. Takes what IPython's own %edit takes; the code is not run afterwards,
         because a frontend does not tell when its editor is closed.
         """
+        from IPython.core.magics.code import CodeMagics, MacroToEdit
+
         opts, args = self.parse_options(parameter_s, "prn:")
         try:
             filename, line, _ = CodeMagics._find_edit_target(self.shell, args, opts, last_call or ["", ""])

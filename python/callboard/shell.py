@@ -8,7 +8,6 @@ import contextlib
 import functools
 import json
 import os
-import shutil
 import sys
 import threading
 import traceback
@@ -26,7 +25,7 @@ from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default, observe
 
-from . import loops, tracebacks
+from . import deferred, loops, tracebacks
 from .async_magics import AsyncMagics
 from .compiler import Compiler
 from .context import Parent, current_cell, current_parent, current_shell, part_of_cell
@@ -142,6 +141,8 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     displayhook_class = Type(ZMQShellDisplayHook)
     display_pub_class = Type(ZMQDisplayPublisher)
     compiler_class = Type(Compiler)
+    # IPython's names the module of its own one, which traitlets imports with the first shell.
+    inspector_class = Type(object, help=InteractiveShell.inspector_class.help).tag(config=True)
     kernel: Kernel = AnyTrait()  # type: ignore[assignment]
     exiter = Instance(ZMQExitAutocall)
     readline_use = CBool(False)
@@ -154,6 +155,8 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     subshell_id: str | None = None
     #: Shares its variables with the main shell.
     shares_variables = False
+    #: What IPython makes with a shell has been made, and extensions are loaded.
+    is_made = False
 
     def __init__(
         self, *args: Any, subshell_id: str | None = None, shares_variables: bool = False, **kwargs: Any
@@ -164,11 +167,19 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         self._numbers = threading.Lock()
         self._foreground: Parent | None = None
         self._closed = False
+        self._configurables: list[Any] = []
         super().__init__(*args, **kwargs)
+        self.is_made = subshell_id is not None
         if subshell_id is not None:
             self._share_with(self._main)
         # tqdm and others look for this section to find out that they are in a notebook.
         self.config.IPKernelApp  # noqa: B018 - making it is the point
+
+    @default("inspector_class")
+    def _default_inspector_class(self) -> type:
+        from IPython.core.oinspect import Inspector
+
+        return Inspector
 
     @default("banner1")
     def _default_banner1(self) -> str:
@@ -207,6 +218,60 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     def init_virtualenv(self) -> None:
         """Does nothing: a kernel runs in the environment that it is installed in."""
 
+    # -- what is made when it is first asked for --------------------------------------------------------
+
+    def _make_completer(self) -> None:
+        if self.subshell_id is None:
+            super().init_completer()
+            return
+        # IPython's own ways to complete are there already: those of the main shell.
+        shared, self.strdispatchers = self.strdispatchers, {}
+        try:
+            super().init_completer()
+        finally:
+            self.strdispatchers = shared
+        self.Completer.custom_completers = self._main.Completer.custom_completers
+        if not self.shares_variables:
+            self.Completer.global_namespace = self._main.user_ns
+
+    Completer = deferred.Attribute(_make_completer)
+
+    def init_completer(self) -> None:
+        """Nothing yet: see `Completer`."""
+
+    def _make_inspector(self) -> None:
+        # IPython sees that there is none.
+        super().init_syntax_highlighting()
+
+    inspector = deferred.Attribute(_make_inspector)
+
+    @observe("colors")
+    def init_syntax_highlighting(self, changes: Any = None) -> None:
+        """Takes note of the colours."""
+        made = "inspector" in vars(self)
+        if not made:
+            self.inspector = types.SimpleNamespace(set_theme_name=lambda _name: None)
+        super().init_syntax_highlighting(changes)
+        if not made:
+            del self.inspector
+
+    def set_hook(self, name: str, *args: Any, **kwargs: Any) -> None:
+        """Adds a hook; those that complete come after IPython's."""
+        if name == "complete_command":
+            self.Completer  # noqa: B018 - making it is the point
+        super().set_hook(name, *args, **kwargs)
+
+    @property
+    def configurables(self) -> list[Any]:
+        """What ``%config`` knows."""
+        if self.is_made:
+            self.Completer  # noqa: B018 - making it is the point
+        return self._configurables
+
+    @configurables.setter
+    def configurables(self, configurables: list[Any]) -> None:
+        self._configurables = configurables
+
     # -- subshells --------------------------------------------------------------------------------------
 
     def be_everywhere(self) -> None:
@@ -244,7 +309,6 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         self.events = main.events
         self.compile = main.compile
         self.hooks, self.strdispatchers = main.hooks, main.strdispatchers
-        self.Completer.custom_completers = main.Completer.custom_completers
         self.input_transformer_manager = main.input_transformer_manager
         self.input_transformers_post = main.input_transformers_post
         self.ast_transformers = main.ast_transformers
@@ -252,8 +316,6 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         self.InteractiveTB, self.SyntaxTB = main.InteractiveTB, main.SyntaxTB
         if self.shares_variables:
             self.user_ns_hidden = main.user_ns_hidden
-        else:
-            self.Completer.global_namespace = main.user_ns
 
     def atexit_operations(self) -> None:
         if self.subshell_id is None:
@@ -263,13 +325,14 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
 
     def close(self) -> None:
         """Ends the shell of a subshell: what it has made for itself goes, what it shares stays."""
+        import shutil
+
         with self._numbers:
             closed, self._closed = self._closed, True
         if closed:
             return
         atexit.unregister(self.atexit_operations)
-        self.history_manager.end_session()
-        self.history_manager.db.close()
+        self.history_manager.close()
         self._end_scripts()
         for file in self.tempfiles:
             with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -75,7 +76,7 @@ def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
     code = """
         import threading, sys
         from callboard import deferred
-        deferred.import_asyncio()
+        deferred.install()
         import ssl
         assert "_ssl" not in sys.modules
         start, found = threading.Barrier(16), []
@@ -94,7 +95,7 @@ def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
 def test_what_is_set_before_it_is_loaded_stays() -> None:
     code = """
         from callboard import deferred
-        deferred.import_asyncio()
+        deferred.install()
         import ssl
         ssl.get_server_certificate = None
         del ssl.cert_time_to_seconds
@@ -107,7 +108,7 @@ def test_a_module_that_cannot_be_loaded_is_not_there() -> None:
     code = """
         import sys
         from callboard import deferred
-        deferred.import_asyncio()
+        deferred.install()
         import ssl
         sys.modules["_ssl"] = None
         for ask in (lambda: ssl.SSLContext, lambda: __import__("ssl")):
@@ -120,3 +121,86 @@ def test_a_module_that_cannot_be_loaded_is_not_there() -> None:
         print(ssl.SSLContext.__name__)
         """
     assert run(code) == "missing\nmissing\nSSLContext\n"
+
+
+def test_a_kernel_has_not_loaded_what_its_first_cell_does_not_need(
+    start_kernel: Callable[..., Kernel], tmp_path: Path
+) -> None:
+    # Before the first cell, after which history is written.
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "look.py").write_text(
+        "import sys; loaded = set(sys.modules); opened = get_ipython().history_manager.is_open"
+    )
+    with start_kernel(IPYTHONDIR=str(tmp_path / "ipython")).connect() as client:
+        later = ("IPython.core.completer", "IPython.core.oinspect", "jedi", "platform", "sqlite3", "ssl", "random")
+        assert client.run(f"sorted(loaded.intersection({later})), opened").result == "(['ssl'], False)"
+        # What stands for a module becomes it.
+        code = """
+            import ipaddress, locale, tempfile, uuid
+            print(ipaddress.ip_address("::1"), locale.CODESET > 0, tempfile.gettempprefix(), len(str(uuid.uuid4())))
+            """
+        assert client.run(code).stdout == "::1 True tmp 36\n"
+
+
+def test_the_completer_is_there_when_it_is_configured(start_kernel: Callable[..., Kernel]) -> None:
+    with start_kernel().connect() as client:
+        assert client.run("%config IPCompleter.use_jedi").stdout == ""
+        assert client.run("%config IPCompleter.use_jedi").result == "True"
+        assert client.run("%config IPCompleter.use_jedi = False").reply["status"] == "ok"
+        assert client.run("get_ipython().Completer.use_jedi").result == "False"
+        assert "    IPCompleter\n" in client.run("%config").stdout
+
+
+def test_completers_of_the_user_come_after_those_of_ipython(start_kernel: Callable[..., Kernel]) -> None:
+    with start_kernel().connect() as client:
+        code = """
+            shell = get_ipython()
+            def mine(self, event): return ["of_mine"]
+            shell.set_hook("complete_command", mine, str_key="import")
+            shell.set_hook("complete_command", mine, str_key="own_word")
+            print([function.__name__ for function in shell.strdispatchers["complete_command"].s_matches("import")])
+            """
+        assert client.run(code).stdout == "['module_completer', 'mine']\n"
+        subshell = client.ask("create_subshell_request", channel="control")["subshell_id"]
+        for header in ({}, {"subshell_id": subshell}):
+            reply = client.ask("complete_request", {"code": "own_word of", "cursor_pos": 11}, header=header)
+            assert "of_mine" in reply["matches"]
+        # A subshell's own completer leaves the list as it is.
+        assert client.run(code.splitlines()[-2].strip()).stdout == "['module_completer', 'mine']\n"
+
+
+def test_colours_that_are_chosen_before_something_is_inspected_hold(start_kernel: Callable[..., Kernel]) -> None:
+    with start_kernel().connect() as client:
+        for colours in ("nocolor", "neutral"):
+            client.run(f"%colors {colours}")
+            reply = client.ask("inspect_request", {"code": "print", "cursor_pos": 5, "detail_level": 0})
+            assert ("\x1b[" in reply["data"]["text/plain"]) == (colours == "neutral")
+
+
+def test_a_history_that_another_process_has_locked_keeps_nobody_waiting(start_kernel: Callable[..., Kernel]) -> None:
+    kernel = start_kernel()
+    with kernel.connect() as client:
+        client.run("'the file is there'")
+        client.run("%history -g")
+    file = kernel.folder / "ipython/profile_default/history.sqlite"
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    kernel.manager.restart_kernel(now=True)
+    with kernel.connect() as client:
+        assert client.run("'while it was locked'").result
+        other.execute("ROLLBACK")
+        client.ask("shutdown_request", {"restart": False}, channel="control")
+        kernel.wait_end()
+    sources = [source for (source,) in other.execute("SELECT source FROM history")]
+    other.close()
+    assert "'while it was locked'" in sources
+
+
+def test_a_kernel_in_which_nothing_was_run_leaves_no_session(start_kernel: Callable[..., Kernel]) -> None:
+    kernel = start_kernel()
+    with kernel.connect() as client:
+        client.ask("kernel_info_request")
+        client.ask("shutdown_request", {"restart": False}, channel="control")
+        kernel.wait_end()
+    assert not (kernel.folder / "ipython/profile_default/history.sqlite").exists()

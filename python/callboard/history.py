@@ -118,6 +118,9 @@ class History(ipython_history.HistoryManager):
         """Connects to the database, once it is to be open."""
         if self.is_open:
             super().init_db()
+            if finalizer := getattr(self, "_finalizer", None):
+                # At exit the shell closes it, when it has written the rest. What was registered last comes first.
+                finalizer.atexit = False
 
     def new_session(self, *args: Any, **kwargs: Any) -> None:
         """Begins another session, once the database is open."""

@@ -173,7 +173,8 @@ def test_the_traceback_is_short(kernel: Kernel, client: Client, how: str, code: 
     # The interrupt may come anywhere in the function of the library, not only where it waits.
     others = [place for place in where if not place.startswith("Cell In")]
     assert len(others) <= 4, where
-    assert all(library in place for place in others), where
+    # asyncio may have called the loop.
+    assert all(library in place or (library == "asyncio/" and "uvloop/" in place) for place in others), where
 
 
 def test_many_in_a_row(kernel: Kernel, client: Client) -> None:

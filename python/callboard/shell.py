@@ -34,7 +34,7 @@ from .history import History, SubshellHistory
 from .interrupt import leave_out_last
 from .jsonutil import encode
 from .magics import KernelMagics
-from .transform import Transformer
+from .transform import Prefilter, Transformer
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -361,6 +361,11 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         if not self.shares_variables:
             super().init_user_ns()
 
+    def init_prefilter(self) -> None:
+        self.prefilter_manager = Prefilter(self, parent=self)
+        self.configurables.append(self.prefilter_manager)
+        self.prefilter = self.prefilter_manager.prefilter_lines
+
     def init_history(self) -> None:
         if self.subshell_id is None:
             self.history_manager = History(shell=self, parent=self)
@@ -416,6 +421,15 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         if found is not None and _is_given(self._main.magics_manager.magics[kind].get(name)):
             return found
         return self._main.find_magic(name, kind) or found
+
+    def may_be_magic(self, name: str) -> bool:
+        """Whether there could be a magic of this name: `find_magic` tells, but may have to import it."""
+        if name.startswith("%"):
+            return True
+        for manager in {self.magics_manager, self._main.magics_manager}:
+            if name in manager.lazy_magics or any(name in magics for magics in manager.magics.values()):
+                return True
+        return False
 
     def _ofind(self, oname: str, namespaces: Any = None) -> Any:
         """Finds an object by name; in an isolated subshell also among the variables of the main shell."""

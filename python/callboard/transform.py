@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from IPython.core import inputtransformer2
+from IPython.core import inputtransformer2, prefilter
+from IPython.core.autocall import IPyAutocall
+from IPython.core.macro import Macro
+from IPython.core.splitinput import split_user_input
 
 from .context import current_cell
 
 if TYPE_CHECKING:
     from .compiler import Compiler
+    from .shell import ZMQInteractiveShell
 
 #: What IPython might change although it is Python: code that is indented throughout, lines of blanks alone, prompts,
 #: ends of lines that are none for Python. What is certainly no Python: magics, shell commands, help. And what the
@@ -58,3 +62,41 @@ class Transformer(inputtransformer2.TransformerManager):
 
     def _transforms(self) -> list[object]:
         return [*self.cleanup_transforms, *self.line_transforms, *self.token_transformers]
+
+
+#: What IPython looks for in a line alone: names of macros, of objects that are called where they are named, of magics;
+#: and of what can be called, if the user wants that.
+_CHECKERS = {
+    *(prefilter.EmacsChecker, prefilter.MacroChecker, prefilter.IPyAutocallChecker, prefilter.AssignmentChecker),
+    *(prefilter.AutoMagicChecker, prefilter.PythonOpsChecker, prefilter.AutocallChecker),
+}
+
+
+class Prefilter(prefilter.PrefilterManager):
+    """IPython's, which leaves a line alone as soon as it is known that none of its checkers would want it: asking one
+    after the other takes twice as long as parsing the line."""
+
+    def __init__(self, shell: ZMQInteractiveShell, **kwargs: Any) -> None:
+        super().__init__(shell=shell, **kwargs)
+        self._shell = shell
+        self._given = list(self._checkers)
+        self._are_known = {type(checker) for checker in self._given} <= _CHECKERS
+
+    def prefilter_line(self, line: str, continue_prompt: bool = False) -> str:
+        """A line as Python code."""
+        shell = self._shell
+        if (
+            line
+            and not continue_prompt
+            and not self._transformers
+            and self._are_known
+            and self._checkers == self._given
+            and type(self._handlers.get("normal")) is prefilter.PrefilterHandler
+            and not line.endswith("# PYTHON-MODE")
+            and not shell.autocall
+        ):
+            name = split_user_input(line)[2]
+            if not isinstance(shell.user_ns.get(name), (Macro, IPyAutocall)) and not shell.may_be_magic(name):
+                shell._last_input_line = line
+                return line
+        return super().prefilter_line(line, continue_prompt)

@@ -18,7 +18,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from support import Client
+    from support import Client, Kernel
 
 PLAIN = [
     "pass",
@@ -199,6 +199,69 @@ def test_transformers_of_users_are_called(cell: Any) -> None:
     transformer.cleanup_transforms.insert(0, lambda lines: [line.replace("1", "2") for line in lines])
     cell.code = "x = 1"
     assert transformer.transform_cell(cell.code) == "x = 2\n"
+
+
+LINES = """
+    from IPython.core.autocall import IPyAutocall
+    from IPython.core.macro import Macro
+    from IPython.core.prefilter import PrefilterChecker, PrefilterManager, PrefilterTransformer
+    shell = get_ipython()
+    theirs, ours = PrefilterManager(shell=shell), shell.prefilter_manager
+    words = ["pass", "x", "x.y", "ls", "time", "own_magic", "own_cell_magic", "macro", "auto", "print", "%time", "f'", "é"]
+    rests = ["", "()", " = 1", "=1", ", y = 2", " y", " 1 2", ".z", " + 1", "?", "  # PYTHON-MODE", "[0]", " is x", "'"]
+    lines = [before + word + rest for before in ("", " ", "%", "!", "/", ",") for word in words for rest in rests]
+    def compare():
+        results = [(line, one.prefilter_lines(line)) for one in (theirs, ours) for line in lines]
+        half = len(lines)
+        wrong = [pair for pair in zip(results[:half], results[half:]) if pair[0] != pair[1]]
+        changed = sum(line != result for line, result in results[:half])
+        print(wrong[:3], changed > before_changed)
+        return changed
+    class Auto(IPyAutocall):
+        def __call__(self, *args): pass
+    x = 1
+    before_changed = 0
+    """
+
+
+@pytest.mark.parametrize("where", ["main", "subshell"])
+def test_lines_that_are_alone_are_left_to_ipython_if_it_may_want_them(
+    start_kernel: Callable[..., Kernel], where: str
+) -> None:
+    with start_kernel().connect() as client:
+        header = {}
+        client.run("%alias_magic own_magic time")
+        if where == "subshell":
+            header["subshell_id"] = client.ask("create_subshell_request", channel="control")["subshell_id"]
+        assert client.run(LINES + "before_changed = compare()", header=header).stdout == "[] True\n"
+        for change in (
+            "macro = Macro('y = 1')",
+            "auto = Auto()",
+            "shell.register_magic_function(print, 'cell', 'own_cell_magic')",
+            "shell.autocall = 2",
+            "shell.autocall = 0; theirs.checkers[0].enabled = ours.checkers[0].enabled = True; x = Macro('z')",
+        ):
+            # IPython prints the calls that it makes of a line.
+            run = client.run(f"{change}\nbefore_changed = -1\n_ = compare()", header=header)
+            assert run.stdout.endswith("[] True\n"), change
+        # What the user adds is asked.
+        code = """
+            class Shout(PrefilterTransformer):
+                def transform(self, line, continue_prompt): return line.replace("x", "X")
+            for one in (theirs, ours): Shout(shell=shell, prefilter_manager=one)
+            before_changed = 0
+            _ = compare()
+            print(ours.prefilter_lines("x + 1"))
+            """
+        assert client.run(code, header=header).stdout.endswith("[] True\nX + 1\n")
+        code = """
+            class Own(PrefilterChecker):
+                def check(self, line_info): return self.prefilter_manager.get_handler_by_name("magic")
+            ours._transformers.clear()
+            Own(shell=shell, prefilter_manager=ours, priority=1)
+            print(ours.prefilter_lines("x + 1"))
+            """
+        assert client.run(code, header=header).stdout.endswith("get_ipython().run_line_magic('x', '+ 1')\n")
 
 
 @pytest.mark.parametrize("end", ["", "\ny = (", "\n!true", "\nz = f'{x}'"], ids=["plain", "error", "command", "long"])

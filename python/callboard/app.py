@@ -70,7 +70,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         self.kernel.run()
 
     def parse_command_line(self, argv: list[str] | None = None) -> None:
-        """Reads the options. Without any, nothing is done: making the parser takes as long as a hundred cells."""
+        """Reads the options. Without any, nothing is done: making the parser takes as long as ten cells."""
         if argv:
             super().parse_command_line(argv)
 

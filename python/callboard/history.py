@@ -68,10 +68,15 @@ class History(ipython_history.HistoryManager):
     when the shell is made, which takes a fifteenth of the time to the first result, and seconds while another process
     has it locked."""
 
-    # The last inputs, which nobody observes. IPython's are traits: setting these four took as long as compiling a cell.
+    # What nobody observes. IPython's are traits: setting the last inputs alone took as long as compiling a cell.
     _i00 = _i = _ii = _iii = ""
+    save_thread: HistorySavingThread | None = None
+    input_hist_parsed: list[str] = []
+    input_hist_raw: list[str] = []
+    db_input_cache: list[tuple[int, str, str]] = []
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.input_hist_parsed, self.input_hist_raw, self.db_input_cache = [""], [""], []
         self._storing = threading.Lock()
         self._opening = threading.RLock()
         self.is_open = False

@@ -27,6 +27,7 @@ def main(args: list[str]) -> int:
         import gc
 
         # What is imported stays: looking at it again and again takes a tenth of the time of the imports.
+        collects_garbage = gc.isenabled()
         gc.disable()
 
         from . import deferred
@@ -58,7 +59,8 @@ def main(args: list[str]) -> int:
         # Looking at the objects of the modules in each full collection would take ten times as long as looking at what
         # there is of the shell and the user, who would wait for it now and then.
         gc.freeze()
-        gc.enable()
+        if collects_garbage:
+            gc.enable()
         app = IPKernelApp.instance(core=core, interrupts=interrupts)
         try:
             app.initialize(core.ipython_args)

@@ -149,6 +149,14 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     autoindent = CBool(False)
     keepkernel_on_exit = None
 
+    # Set once, when the shell is made. IPython's are traits, which take five times as long as attributes, and each cell
+    # asks for them a dozen times.
+    history_manager: History = None  # type: ignore[assignment]
+    magics_manager: MagicsManager = None  # type: ignore[assignment]
+    prefilter_manager: Prefilter = None  # type: ignore[assignment]
+    builtin_trap: BuiltinTrap = None  # type: ignore[assignment]
+    display_trap: DisplayTrap = None  # type: ignore[assignment]
+
     #: The shell that is no subshell.
     _main: ZMQInteractiveShell
     #: The id of the subshell (JEP 91) that it is the shell of.

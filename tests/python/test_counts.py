@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="counts are thos
 
 #: Of cells that come one by one.
 ALONE = {
-    "Python calls on main": 265,  # 203, without uvloop 233
+    "Python calls on main": 210,  # 161, without uvloop 191
     "C calls on main": 172,  # 122, without uvloop 150
     "switches of main": 2,  # 1: it waits for the next cell
     "switches of callboard-io": 8,  # 2.1, under load up to 6: the request, what is published, the reply, idle

@@ -21,8 +21,9 @@ REASONS: dict[str, str] = {
         "`tests/counts.rs`)."
     ),
     "exec_pipelined_per_s": (
-        "the main thread is busy from the first cell to the last, with IPython for the most part (*processor time of "
-        "one of 500 queued cells*); the sockets' thread, libzmq and the client share the processors with it."
+        "two processors are busy all the time: what the kernel's threads and the client need for a cell, together "
+        "(*processor time of one of 500 queued cells*), is nearly twice what passes for each. The largest parts are "
+        "IPython in the main thread, and the client."
     ),
     "comm_rtt_us": (
         "the bare echo of a comm message takes more than the goal leaves to anybody. xeus-python runs its handler on "
@@ -35,7 +36,8 @@ REASONS: dict[str, str] = {
     ),
     "complete_us": (
         "IPython and jedi alone, in one process and in a loop, take most of that time; they answer the same question "
-        "for every kernel here. Their profile (`python -m cProfile`) is flat: jedi makes a name of every attribute of "
+        "for every kernel here, in the same way (`IPCompleter.completions`), so that none can be much ahead. Their "
+        "profile (`python -m cProfile`) is flat: jedi makes a name of every attribute of "
         "the module before it looks which ones fit. To keep what it found for the next time is not an option: it would "
         "not see what cells change."
     ),

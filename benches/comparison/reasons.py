@@ -14,11 +14,12 @@ REASONS: dict[str, str] = {
         "thread that wakes another, for the status messages that every request has."
     ),
     "exec_us": (
-        "the way through the sockets (bare echo of a cell) and IPython (`run_cell`) take most of it. The rest is the "
-        "handing over: one thread serves the sockets and another runs Python, so that the one never waits for the "
-        "other, and each has to be woken; and Python code that runs after a pause, with cold caches, takes longer than "
-        "the same code in a loop. Counts per cell are bounded by tests (`tests/python/test_counts.py`, "
-        "`tests/counts.rs`)."
+        "what the threads need for a cell, one after the other for the most part, adds up to the round trip "
+        "(*processor time of a cell that comes alone*). The largest part is the client's, which is the same for every "
+        "kernel; the next is that of IPython, whose code takes longer after a pause, with cold caches, than in a loop "
+        "(`run_cell`). What is left are the sockets and the handing over: one thread serves the sockets and another "
+        "runs Python, so that the one never waits for the other, and each has to be woken. Counts per cell are bounded "
+        "by tests (`tests/python/test_counts.py`, `tests/counts.rs`)."
     ),
     "exec_pipelined_per_s": (
         "two processors are busy all the time: what the kernel's threads and the client need for a cell, together "

@@ -97,10 +97,7 @@ class History(ipython_history.HistoryManager):
                 self.new_session()
             except Exception:
                 self.log.exception("No session can be added to %s. History will not be saved.", self.hist_file)
-                self.db.close()
-                self.hist_file = ":memory:"
-                self.init_db()
-                self.new_session()
+                self._switch_to_memory_history()
 
     @default("db")
     def _default_db(self) -> Any:
@@ -123,9 +120,8 @@ class History(ipython_history.HistoryManager):
         """Connects to the database, once it is to be open."""
         if self.is_open:
             super().init_db()
-            if finalizer := getattr(self, "_finalizer", None):
-                # At exit the shell closes it, when it has written the rest. What was registered last comes first.
-                finalizer.atexit = False
+            # At exit the shell closes it, when it has written the rest. What was registered last comes first.
+            self._finalizer.atexit = False
 
     def new_session(self, *args: Any, **kwargs: Any) -> None:
         """Begins another session, once the database is open."""
@@ -139,11 +135,10 @@ class History(ipython_history.HistoryManager):
 
     def close(self) -> None:
         """Ends the thread that writes, and closes the database if it is open."""
-        if self.save_thread is not None:
-            self.save_thread.stop()
-            self.save_thread = None
         if self.is_open:
-            self.db.close()
+            super().close()
+        else:
+            self._stop_save_thread()
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
         """Takes note of a cell."""

@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .caller import Caller
-    from .pending import Pending, PendingCancelled, PendingGroup, PendingManager, PendingNotDone, PendingTracker
-    from .start_stop import StartStopTask
+    from .aio.pending import Pending, PendingCancelled, PendingGroup, PendingManager, PendingNotDone, PendingTracker
+    from .callers.caller import Caller
+    from .callers.start_stop import StartStopTask
 
 __all__ = [
     "Caller",
@@ -25,7 +25,7 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = {"Caller": "caller", "StartStopTask": "start_stop"}
+_MODULES = {"Caller": "callers.caller", "StartStopTask": "callers.start_stop"}
 
 
 def __getattr__(name: str) -> Any:
@@ -35,4 +35,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(msg)
     from importlib import import_module
 
-    return getattr(import_module(f".{_MODULES.get(name, 'pending')}", __name__), name)
+    return getattr(import_module(f".{_MODULES.get(name, 'aio.pending')}", __name__), name)

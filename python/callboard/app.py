@@ -18,14 +18,14 @@ from traitlets import Bool
 from traitlets.config import Configurable
 
 from . import _core
-from .display import ZMQDisplayPublisher
-from .kernel import Kernel
-from .shell import ZMQInteractiveShell
+from .ipython.display import ZMQDisplayPublisher
+from .ipython.shell.shell import ZMQInteractiveShell
+from .kernel.kernel import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .interrupt import Interrupts
+    from .interrupts.handler import Interrupts
 
 # Classes of ipykernel's that configuration files and command lines of notebooks name; what they say about
 # sockets is in the connection file, and what they say about the rest is IPython's.

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextvars import Token
 
-    from .cells import Cell
-    from .shell import ZMQInteractiveShell
+    from .cells.run import Cell
+    from .ipython.shell.shell import ZMQInteractiveShell
 
 __all__ = [
     "HasParent",
@@ -88,7 +88,7 @@ class HasParent:
 
 
 def _shell() -> ZMQInteractiveShell:
-    from .shell import get_ipython
+    from .ipython.shell.shell import get_ipython
 
     return get_ipython()
 

@@ -30,11 +30,11 @@ def main(args: list[str]) -> int:
         collects_garbage = gc.isenabled()
         gc.disable()
 
-        from . import deferred
+        from .util import lazy_import
 
-        deferred.install()
-        from .interrupt import Interrupts
-        from .loops import check_backend
+        lazy_import.install()
+        from .aio.loops import check_backend
+        from .interrupts.handler import Interrupts
 
         interrupts = Interrupts()
         interrupts.install()

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .context import Parent
-    from .kernel import Kernel
-    from .shell import ZMQInteractiveShell
+    from .ipython.shell.shell import ZMQInteractiveShell
+    from .kernel.kernel import Kernel
 
 __all__ = ["get_ipython", "get_kernel", "get_parent"]
 
 
 def get_ipython() -> ZMQInteractiveShell:
     """The shell that the calling code belongs to. Raises `RuntimeError` where no kernel runs."""
-    from .shell import ZMQInteractiveShell
-    from .shell import get_ipython as current
+    from .ipython.shell.shell import ZMQInteractiveShell
+    from .ipython.shell.shell import get_ipython as current
 
     if not hasattr(ZMQInteractiveShell, "_main"):
         msg = "no callboard kernel runs in this process"

@@ -16,17 +16,17 @@ use pyo3::{create_exception, intern};
 use super::inbox::Inbox;
 use super::wait_until;
 use crate::actors::caller::Work;
-use crate::os::bell::Bell;
-use crate::pending::{self, Asked, How, Promise, Waiters};
+use crate::delivery::pending::{self, Asked, How, Promise, Waiters};
+use crate::os::wake_fd::Bell;
 
 create_exception!(
-    callboard.pending,
+    callboard,
     PendingCancelled,
     PyException,
     "The pending was cancelled. The text says why, one reason a line, if reasons were given."
 );
 create_exception!(
-    callboard.pending,
+    callboard,
     PendingNotDone,
     PyRuntimeError,
     "The pending is not done, so it has no result yet: wait for it first."
@@ -82,10 +82,10 @@ impl End {
 
 impl Pending {
     /// Gives an actor the duty to complete it. Callbacks and canceller then run on the Python thread that
-    /// `callboard.wakeups` finds for it.
+    /// `callboard.aio.wakeups` finds for it.
     pub fn promise(slf: &Bound<'_, Self>) -> PyResult<Promise> {
         let py = slf.py();
-        py.import(intern!(py, "callboard.wakeups"))?.call_method1(intern!(py, "adopt"), (slf,))?;
+        py.import(intern!(py, "callboard.aio.wakeups"))?.call_method1(intern!(py, "adopt"), (slf,))?;
         Ok(Promise::new(slf.get().inner.clone()))
     }
 
@@ -131,7 +131,7 @@ impl Pending {
         if !waiters.have_tokens() {
             return Ok(());
         }
-        let wakeups = OF_CURRENT_TASK.import(py, "callboard.wakeups", "of_current_task")?.call0()?;
+        let wakeups = OF_CURRENT_TASK.import(py, "callboard.aio.wakeups", "of_current_task")?.call0()?;
         if wakeups.is_none() {
             return Ok(());
         }

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from callboard import compiler
+from callboard.ipython import compiler
 from jupyter_client.channels import HBChannel
 from support import WAYS, Client, Kernel
 

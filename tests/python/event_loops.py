@@ -12,9 +12,9 @@ import pytest
 import sniffio
 import trio
 import uvloop
-from callboard import pending
-from callboard.pending import Pending, PendingTracker
-from callboard.wakeups import current_library
+from callboard.aio import pending
+from callboard.aio.pending import Pending, PendingTracker
+from callboard.aio.wakeups import current_library
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator

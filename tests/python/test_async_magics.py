@@ -821,7 +821,7 @@ AWAITED = "await get_ipython().run_line_magic_async('m', '')"
     ],
 )
 def test_statements_are_transformed(code: str, expected: str | None) -> None:
-    from callboard.async_magics import AwaitMagics
+    from callboard.ipython.magics.async_magics import AwaitMagics
 
     tree = AwaitMagics(lambda method, args: True).visit(ast.parse(code))
     assert ast.unparse(tree) == (code if expected is None else expected)

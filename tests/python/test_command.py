@@ -14,7 +14,7 @@ from callboard import _core
 from support import TIMEOUT, environment
 
 #: The command as `pip` installs it, or, where scripts are not installed, the same function.
-COMMAND = [sys.executable, "-c", "import sys; from callboard.command import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from callboard.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture

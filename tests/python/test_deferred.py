@@ -75,7 +75,7 @@ def test_a_cells_code_has_the_name_that_ipython_gives_it(client: Client) -> None
 def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
     code = """
         import threading, sys
-        from callboard import deferred
+        from callboard.util import lazy_import as deferred
         deferred.install()
         import ssl
         assert "_ssl" not in sys.modules
@@ -94,7 +94,7 @@ def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
 
 def test_what_is_set_before_it_is_loaded_stays() -> None:
     code = """
-        from callboard import deferred
+        from callboard.util import lazy_import as deferred
         deferred.install()
         import ssl
         ssl.get_server_certificate = None
@@ -107,7 +107,7 @@ def test_what_is_set_before_it_is_loaded_stays() -> None:
 def test_a_module_that_cannot_be_loaded_is_not_there() -> None:
     code = """
         import sys
-        from callboard import deferred
+        from callboard.util import lazy_import as deferred
         deferred.install()
         import ssl
         sys.modules["_ssl"] = None

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from callboard.display import DisplayFormatter
+from callboard.ipython.display import DisplayFormatter
 from IPython.core import formatters
 from IPython.display import HTML, JSON, Image, Markdown, Math
 

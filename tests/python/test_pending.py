@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from callboard import _core, wakeups
-from callboard.pending import (
+from callboard import _core
+from callboard.aio import wakeups
+from callboard.aio.pending import (
     Pending,
     PendingCancelled,
     PendingManager,
@@ -34,7 +35,7 @@ from callboard.pending import (
     Running,
     current_pending,
 )
-from callboard.wakeups import Wakeups
+from callboard.aio.wakeups import Wakeups
 from event_loops import (
     RUNNERS,
     all_of,
@@ -165,7 +166,7 @@ def test_cancelling_it_ends_it() -> None:
         with pytest.raises(PendingCancelled):
             ask()
     assert pen.cancel("again") is True
-    assert PendingCancelled.__module__ == "callboard.pending"
+    assert PendingCancelled.__module__ == "callboard"
 
 
 def test_a_canceller_decides_when_it_ends() -> None:

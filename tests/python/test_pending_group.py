@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from callboard import pending
-from callboard.pending import Pending, PendingCancelled, PendingGroup, PendingManager, PendingTracker
-from callboard.wakeups import current_library
+from callboard.aio import pending
+from callboard.aio.pending import Pending, PendingCancelled, PendingGroup, PendingManager, PendingTracker
+from callboard.aio.wakeups import current_library
 from event_loops import RUNNERS, Calls, all_of, calls, cancelled_class, forever, give_up_after, no_anyio, sleep
 
 if TYPE_CHECKING:
@@ -164,10 +164,10 @@ def test_it_says_what_it_is(run: Run) -> None:
 
 
 def test_it_knows_the_caller_of_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("callboard.caller")
+    module = ModuleType("callboard.callers.caller")
     module.Caller = lambda: SimpleNamespace(thread=threading.get_ident())
     module.Caller.get_existing = {}.get
-    monkeypatch.setitem(__import__("sys").modules, "callboard.caller", module)
+    monkeypatch.setitem(__import__("sys").modules, "callboard.callers.caller", module)
     group = PendingGroup()
     assert group.caller is group.caller
     assert group.caller.thread == threading.get_ident()

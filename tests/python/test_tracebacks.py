@@ -1,4 +1,4 @@
-"""`callboard.tracebacks`: the libraries that tracebacks are made with."""
+"""`callboard.ipython.tracebacks`: the libraries that tracebacks are made with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from callboard import tracebacks
+from callboard.ipython import tracebacks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from IPython.core.ultratb import AutoFormattedTB
 from IPython.utils.PyColorize import theme_table
-from callboard.tracebacks import prepare
+from callboard.ipython.tracebacks import prepare
 
 folder = Path(sys.argv[1])
 SOURCES = {

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from callboard.compiler import Compiler
 from callboard.context import current_cell
-from callboard.transform import Transformer
+from callboard.ipython.compiler import Compiler
+from callboard.ipython.input_transform import Transformer
 from IPython.core.inputtransformer2 import TransformerManager
 
 if TYPE_CHECKING:

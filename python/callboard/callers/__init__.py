@@ -1,0 +1,1 @@
+"""Callers: threads with an event loop that others give calls to."""

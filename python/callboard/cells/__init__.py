@@ -1,0 +1,1 @@
+"""Cells: how one runs, and what its tags ask for."""

@@ -1,0 +1,120 @@
+"""Gets ready to show a traceback while a cell runs for long: that cell is the one to be interrupted.
+
+The first traceback takes a tenth of a second, to load Pygments and stack_data and to make their tables. A kernel that
+never runs anything long does not pay for it.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ..ipython import tracebacks
+from ..requests.introspection import prompt_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from ..callers.caller import Caller
+    from ..ipython.shell.shell import ZMQInteractiveShell
+    from ..kernel.kernel import Kernel
+    from .run import Cell
+
+logger = logging.getLogger("callboard.shell")
+
+#: A cell that is seen running twice, so many seconds apart, runs for long.
+LONG = 0.05
+
+#: What is awaited through more functions than this is not looked at.
+_DEEP = 50
+
+
+class Foresight:
+    """Looks, on the thread of `Control`, whether the main thread runs a cell for long."""
+
+    def __init__(self, kernel: Kernel, caller: Caller, control: Caller) -> None:
+        self._kernel = kernel
+        self._caller = caller
+        self._control = control
+        self._is_watching = False
+        self._is_ready = False
+
+    def begin(self) -> None:
+        """A cell has come. To be called on the main thread."""
+        if not self._is_watching:
+            self._is_watching = True
+            self._control.call_later(LONG, self._look, [])
+
+    def _look(self, before: list[Cell]) -> None:
+        running = self._caller.running_cells()
+        long = [cell for cell in running if any(cell is other for other in before)]
+        if running and not long:
+            self._control.call_later(LONG, self._look, running)
+            return
+        self._go_on(self._steps(long))
+
+    def _steps(self, cells: list[Cell]) -> Iterator[None]:
+        """Between these steps the thread is free for requests: somebody may wait for completion."""
+        if cells and not self._is_ready:
+            self._is_ready = True
+            tracebacks.prepare()
+            yield
+            tracebacks.load_lexer()
+            yield
+            show_one(self._kernel.shell)
+            yield
+        for cell in cells:
+            for frame in awaited(cell.task.raw, cell.shell):
+                read_source(frame)
+                yield
+
+    def _go_on(self, steps: Iterator[None]) -> None:
+        try:
+            with prompt_turns():
+                next(steps)
+        except StopIteration:
+            self._is_watching = False
+        except Exception:
+            # Only time is lost.
+            self._is_watching = False
+            logger.debug("tracebacks are not prepared", exc_info=True)
+        else:
+            self._control.call_later(0, self._go_on, steps)
+
+
+def show_one(shell: ZMQInteractiveShell) -> None:
+    """Formats a traceback, which nobody sees, and so loads whatever that takes."""
+    formatter = copy.copy(shell.InteractiveTB)
+    try:
+        msg = "an example"
+        raise RuntimeError(msg)
+    except RuntimeError as error:
+        formatter.structured_traceback(RuntimeError, error, error.__traceback__)
+
+
+def awaited(task: Any, shell: ZMQInteractiveShell) -> list[FrameType]:
+    """The frames of what the code of a cell awaits now, outermost first."""
+    frames: list[FrameType] = []
+    is_in_cell = False
+    coroutine = task.get_coro() if hasattr(task, "get_coro") else getattr(task, "coro", None)
+    for _ in range(_DEEP):
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is None:
+            break
+        if is_in_cell:
+            frames.append(frame)
+        is_in_cell = is_in_cell or frame.f_code.co_filename in shell.compile._filename_map
+        coroutine = getattr(coroutine, "cr_await", None)
+    return frames
+
+
+def read_source(frame: FrameType) -> None:
+    """Reads the file of this frame as tracebacks do, which takes longer than anything else about it."""
+    stack_data = sys.modules.get("stack_data")
+    if stack_data is not None:
+        source = stack_data.Source.executing(frame).source
+        if source.tree is not None:
+            source.pieces  # noqa: B018 - kept from now on

@@ -1,0 +1,1 @@
+"""SIGINT: what it does to the code that runs."""

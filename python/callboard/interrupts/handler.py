@@ -1,0 +1,158 @@
+"""What SIGINT does to the code that runs on the main thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import site
+import sys
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from .._core import interrupt_again, watch_sigint
+from ..aio import loops
+from ..nested_loops import hide_loop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FrameType, TracebackType
+
+    from ..callers.caller import Call
+
+# Event loops, and what stands between them and what they run.
+_LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
+
+# A callback whose outermost code is in one of these is the kernel's own, or the event loop's housekeeping.
+_OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_LIBRARY = os.path.dirname(os.__file__) + os.sep
+# sysconfig, which knows them as well, would have to be loaded for it.
+_PACKAGES = tuple(folder + os.sep for folder in site.getsitepackages())
+
+
+class Interrupts:
+    """Turns SIGINT into ``KeyboardInterrupt`` in user code that runs, and into cancellation of cells that
+    await.
+
+    A blocking system call of the main thread has been cut short by the signal itself; the handler below is
+    what Python calls then. While the event loop waits for something to happen, raising there would end the
+    loop and not the cell: the cell's task is cancelled instead, and shows a ``KeyboardInterrupt``
+    (ipykernel cannot interrupt ``await asyncio.sleep(60)`` otherwise either).
+    """
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        #: What runs on the main thread, by task: cells and calls.
+        self.running: dict[Any, Call] = {}
+        #: Interrupts the cells of other threads. Called on the main thread, wherever it is.
+        self.interrupt_others: Callable[[], None] = lambda: None
+        #: Interrupts the cells of the calling thread once more, which is another one. False if there are none that
+        #: have been interrupted.
+        self.interrupt_thread_again: Callable[[], bool] = lambda: False
+        #: Code of the frames below which everything belongs to the event loop.
+        self.outermost: set[CodeType] = {loops.AsyncioLoop._run.__code__, loops.TrioLoop.run.__code__}
+        self.enabled = False
+        #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
+        self.only: deque[Call] = deque()
+        #: A handler of the user's (of comm messages) has control.
+        self.in_handler = False
+        #: What a swallowed interrupt is delivered to again, while it is on its way.
+        self._again: set[Call] | None = None
+
+    def install(self) -> None:
+        """Handles SIGINT from now on, including one that has been held back so far; until ``enabled`` is set it is
+        ignored."""
+        signal.signal(signal.SIGINT, self._handle)
+        watch_sigint()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        self._deliver_what_is_swallowed()
+
+    def begin_cell(self) -> None:
+        """Before a cell runs on the main thread: earlier ones may have set handlers of SIGINT, and set ours again."""
+        watch_sigint()
+
+    def _deliver_what_is_swallowed(self) -> None:
+        """Python swallows what is raised in a finalizer, a hook of ``fork`` or a callback of C code. An interrupt
+        that happens to hit one of these is delivered again."""
+        report = sys.unraisablehook
+
+        def hook(unraisable: Any) -> None:
+            if unraisable.exc_type is not KeyboardInterrupt or not self.enabled or os.getpid() != self._pid:
+                report(unraisable)
+            elif threading.current_thread() is threading.main_thread():
+                self._again = set(self.running.values())
+                for call in self._again:
+                    call.interrupted = call.cancel_requested = True
+                interrupt_again()
+            elif not self.interrupt_thread_again():
+                report(unraisable)
+
+        sys.unraisablehook = hook
+
+    def _handle(self, signum: int, frame: FrameType | None) -> None:
+        hide_loop.sigint_noticed()
+        again, self._again = self._again, None
+        running = set(self.running.values())
+        if not self.enabled or (again is not None and again.isdisjoint(running)):
+            return
+        current = self.current()
+        only = [self.only.popleft() for _ in range(len(self.only))]
+        if only:
+            running.intersection_update(only)
+            if current not in running:
+                for call in running:
+                    call.cancel()
+                return
+        elif again is None:
+            self.interrupt_others()
+        # Whatever else runs at this moment, cells that wait are to stop.
+        for call in running:
+            if call is not current and call.is_cell:
+                call.cancel()
+        if current is not None:
+            # Around its code, a cell looks at this itself.
+            current.interrupted = True
+            if current.in_user_code:
+                # A loop that runs inside the cell sees to this itself.
+                if hide_loop.task() is not None or current.task.may_be_hit():
+                    hide_loop.interrupt(signum, frame)
+                else:
+                    current.cancel()
+        elif self.in_handler or self._is_user_callback(frame):
+            hide_loop.interrupt(signum, frame)
+
+    def current(self) -> Call | None:
+        """The cell or call that has control on the main thread right now, as opposed to waiting."""
+        if threading.current_thread() is not threading.main_thread():
+            return None
+        return self.running.get(hide_loop.task() or loops.current_task())
+
+    def _is_user_callback(self, frame: FrameType | None) -> bool:
+        """Whether the event loop runs a callback or a task of the user's that is no cell."""
+        if loops.in_trio_task():
+            return not loops.is_protected_by_trio()
+        inner: FrameType | None = None
+        while frame is not None and frame.f_code not in self.outermost:
+            module = frame.f_globals.get("__name__") or ""
+            if module.partition(".")[0] not in _LOOPS and module != hide_loop.__name__:
+                inner = frame
+            frame = frame.f_back
+        if frame is None or inner is None:
+            return False
+        filename = inner.f_code.co_filename
+        return not filename.startswith(_OWN) and (filename.startswith(_PACKAGES) or not filename.startswith(_LIBRARY))
+
+
+#: Code of the kernel's that a `KeyboardInterrupt` can come from: the handler of SIGINT, and what waits with the kernel.
+LAST: set[CodeType] = {Interrupts._handle.__code__}
+
+
+def leave_out_last(traceback: TracebackType) -> None:
+    """Ends the traceback of a `KeyboardInterrupt` where the user's code ends, and where a function has been called that
+    was not yet in any of its lines: IPython cannot format that."""
+    at: TracebackType | None = traceback
+    while at is not None and at.tb_next is not None:
+        following = at.tb_next
+        if following.tb_frame.f_code in LAST or following.tb_lineno is None:
+            at.tb_next = None
+        at = at.tb_next

@@ -1,0 +1,1 @@
+"""IPython, adapted to frontends and to cells that run at the same time."""

@@ -1,0 +1,244 @@
+"""What ``display()`` and the value of a cell's last expression become."""
+
+from __future__ import annotations
+
+import threading
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from IPython.core import formatters
+from IPython.core.displayhook import DisplayHook
+from IPython.core.displaypub import DisplayPublisher
+from traitlets import Bool
+
+from ..context import HasParent, current_cell
+from ..util.json import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Hook = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+
+_content: ContextVar[Any] = ContextVar("callboard_content", default=None)
+
+
+class DisplayFormatter(formatters.DisplayFormatter):
+    """IPython's, which asks a dozen formatters in turn how an object is to be shown. Most objects are text and perhaps
+    one thing more: those formatters that can be seen to have nothing are not asked, which halves the time of a
+    display."""
+
+    def format(self, obj: object, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The mime bundle of an object, and its metadata."""
+        everything = self.ipython_display_formatter, self.mimebundle_formatter
+        if not _is_plain(obj) or any(_may_have(one, obj) for one in everything):
+            return super().format(obj, include, exclude)
+        bundle, metadata = {}, {}
+        for name, formatter in self.formatters.items():
+            if (include and name not in include) or (exclude and name in exclude) or not _may_have(formatter, obj):
+                continue
+            data, about = formatter(obj), None
+            if isinstance(data, tuple) and len(data) == 2:
+                data, about = data
+            if data is not None:
+                bundle[name] = data
+            if about is not None:
+                metadata[name] = about
+        return bundle, metadata
+
+
+def _is_plain(obj: object) -> bool:
+    """Whether it can be told what attributes an object has without running code of its own."""
+    cls = type(obj)
+    # Metaclasses that define one of these show up here as well.
+    return cls.__getattribute__ in _ORDINARY and not hasattr(cls, "__getattr__") and obj.__class__ is cls
+
+
+#: How the attributes of most objects are found.
+_ORDINARY = {
+    cls.__getattribute__ for cls in (object, int, float, complex, bool, str, bytes, list, tuple, dict, set, type(None))
+}
+
+
+#: What asks for a printer that is registered for an object or its type, then for a method of the object, and does
+#: nothing else.
+_BY_METHOD = (
+    *(formatters.HTMLFormatter, formatters.MarkdownFormatter, formatters.SVGFormatter, formatters.PNGFormatter),
+    *(formatters.PDFFormatter, formatters.JPEGFormatter, formatters.LatexFormatter, formatters.JSONFormatter),
+    *(formatters.JavascriptFormatter, formatters.IPythonDisplayFormatter, formatters.MimeBundleFormatter),
+)
+
+
+def _may_have(formatter: Any, obj: object) -> bool:
+    """Whether there is a printer for an object, or the method that a formatter calls."""
+    if type(formatter) not in _BY_METHOD:
+        return True
+    # The attributes are traits: ten times as slow.
+    values = formatter._trait_values
+    try:
+        method, ids = values["print_method"], values["singleton_printers"]
+        types, names = values["type_printers"], values["deferred_printers"]
+    except KeyError:
+        # Not used yet: traitlets makes them.
+        method, ids = formatter.print_method, formatter.singleton_printers
+        types, names = formatter.type_printers, formatter.deferred_printers
+    cls = type(obj)
+    if hasattr(cls, method) or method in getattr(obj, "__dict__", ()) or (ids and id(obj) in ids):
+        return True
+    return (bool(types) and any(base in types for base in cls.__mro__)) or (
+        bool(names) and any((base.__module__, base.__name__) in names for base in cls.__mro__)
+    )
+
+
+class _Hooks(threading.local):
+    """Functions of the calling thread that may change or swallow what it is about to publish."""
+
+    def __init__(self) -> None:
+        self.hooks: list[Hook] = []
+
+
+class Publishing(HasParent):
+    """Publishes messages, past the hooks that libraries have registered (as under ipykernel)."""
+
+    def _init_publishing(self) -> None:
+        self._local = _Hooks()
+
+    def register_hook(self, hook: Hook) -> None:
+        """Calls `hook` with each message of this thread before it is sent. What it returns is sent instead;
+        None sends nothing."""
+        self._local.hooks.append(hook)
+
+    def unregister_hook(self, hook: Hook) -> bool:
+        """Takes a hook back. False if it was not registered on this thread."""
+        try:
+            self._local.hooks.remove(hook)
+        except ValueError:
+            return False
+        return True
+
+    def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
+        kernel = self.shell.kernel  # type: ignore[attr-defined]
+        if self._local.hooks:
+            parent = self.shell.parent_header  # type: ignore[attr-defined]
+            msg: dict[str, Any] | None = {
+                "header": {"msg_type": msg_type},
+                "msg_type": msg_type,
+                "parent_header": parent.get("header", {}),
+                "metadata": {},
+                "content": content,
+            }
+            for hook in self._local.hooks:
+                msg = hook(msg)
+                if msg is None:
+                    return
+            msg_type, content = msg["header"]["msg_type"], msg["content"]
+        kernel.core.publish(msg_type, encode(content))
+
+
+class ZMQDisplayPublisher(Publishing, DisplayPublisher):
+    """Publishes ``display_data``, ``update_display_data`` and ``clear_output``."""
+
+    store_display_history = Bool(False, help="Store displayed data in the history's outputs.").tag(config=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._init_publishing()
+
+    def publish(  # type: ignore[override]
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_kwargs: Any,
+    ) -> None:
+        """Shows a mime bundle in the cell that the calling code runs for."""
+        metadata = metadata or {}
+        self._validate_data(data, metadata)
+        if self.store_display_history:
+            self._store(data)
+        content = {"data": data, "metadata": metadata, "transient": transient or {}}
+        self._publish("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Clears the cell's output; with `wait`, when the next output comes."""
+        self._publish("clear_output", {"wait": bool(wait)})
+
+    def _store(self, data: dict[str, Any]) -> None:
+        from IPython.core.history import HistoryOutput
+
+        count = self.shell.displayhook.prompt_count
+        outputs = self.shell.history_manager.outputs
+        outputs.setdefault(count, []).append(HistoryOutput(output_type="display_data", bundle=data))
+
+
+class ZMQShellDisplayHook(Publishing, DisplayHook):
+    """Publishes ``execute_result``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._init_publishing()
+
+    @property
+    def content(self) -> Any:
+        """The content that is being put together, while a value is displayed."""
+        return _content.get()
+
+    @content.setter
+    def content(self, content: Any) -> None:
+        _content.set(content)
+
+    @property
+    def prompt_count(self) -> int:
+        """The number of the cell that the calling code belongs to."""
+        cell = current_cell.get()
+        return cell.number if cell is not None and cell.shell is self.shell else self.shell.execution_count - 1
+
+    @property
+    def exec_result(self) -> Any:  # type: ignore[override]
+        """IPython's record of that cell."""
+        cell = current_cell.get()
+        return cell.exec_result if cell is not None else None
+
+    @exec_result.setter
+    def exec_result(self, result: Any) -> None:
+        if (cell := current_cell.get()) is not None:
+            cell.exec_result = result
+
+    def quiet(self) -> bool:
+        """Whether the code of that cell ends in a semicolon."""
+        cell = current_cell.get()
+        if cell is None:
+            return super().quiet()
+        # Tokens of every other cell would be made for nothing.
+        return ";" in cell.code and self.semicolon_at_end_of_expression(cell.code)
+
+    def update_user_ns(self, result: Any) -> None:
+        """Keeps a value in ``Out`` and ``_``; those of a subshell that shares its variables are its own."""
+        if self.shell.shares_variables:
+            self.shell.history_manager.output_hist[self.prompt_count] = result
+        else:
+            super().update_user_ns(result)
+
+    def start_displayhook(self) -> None:
+        self.content = {"data": {}, "metadata": {}}
+
+    def log_output(self, format_dict: dict[str, Any]) -> None:
+        """Keeps a value's text for the history. A cell that is not to be in the history has no number of its own: its
+        texts would pile up under that of the next cell."""
+        cell = current_cell.get()
+        if cell is None or cell.request.store_history:
+            super().log_output(format_dict)
+
+    def write_output_prompt(self) -> None:
+        self.content["execution_count"] = self.prompt_count
+
+    def write_format_data(self, format_dict: dict[str, Any], md_dict: dict[str, Any] | None = None) -> None:
+        self.content["data"] = format_dict
+        self.content["metadata"] = md_dict or {}
+
+    def finish_displayhook(self) -> None:
+        content, self.content = self.content, None
+        if content and content["data"]:
+            self._publish("execute_result", content)

@@ -1,0 +1,1 @@
+"""The kernel: puts the Python side together."""

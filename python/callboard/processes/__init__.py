@@ -1,0 +1,1 @@
+"""Shell commands and scripts that hold up no event loop."""

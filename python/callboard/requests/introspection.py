@@ -1,0 +1,124 @@
+"""Completion, inspection, history: what editors ask about code. Answered while a cell runs, on the thread of
+the control Caller."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+from IPython.utils.tokenutil import token_at_cursor
+
+from ..util.json import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .._core import Request
+    from ..ipython.shell.shell import ZMQInteractiveShell
+
+_TYPES = "_jupyter_types_experimental"
+
+#: The switch interval while somebody waits for this thread, seconds.
+_TURN = 0.0001
+
+
+def handle(shell: ZMQInteractiveShell, request: Request) -> None:
+    """Answers a request of one of the types in `HANDLERS`."""
+    content = decode(request.content)
+    with prompt_turns():
+        reply = HANDLERS[request.msg_type](shell, content)
+    request.reply(encode(reply))
+
+
+@contextlib.contextmanager
+def prompt_turns() -> Iterator[None]:
+    """Lets this thread have its turn soon while a cell computes.
+
+    After every blocking call (completion reads many files) a thread waits one switch interval for the GIL, 5 ms
+    by default: seconds, all together.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    turn = sys.getswitchinterval()
+    try:
+        yield
+    finally:
+        # Unless the cell has chosen an interval of its own in the meantime.
+        if sys.getswitchinterval() == turn:
+            sys.setswitchinterval(before)
+
+
+def complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
+    """How the code at the cursor can go on, with the type and signature of each way."""
+    # With jedi, which it imports, it takes longer than a first cell.
+    from IPython.core.completer import provisionalcompleter, rectify_completions
+
+    code, cursor = content["code"], content.get("cursor_pos")
+    if cursor is None:
+        cursor = len(code)
+    with provisionalcompleter():
+        found = list(rectify_completions(code, shell.Completer.completions(code, cursor)))
+    types = [{"start": c.start, "end": c.end, "text": c.text, "type": c.type, "signature": c.signature} for c in found]
+    return {
+        "status": "ok",
+        "matches": [c.text for c in found],
+        "cursor_start": found[0].start if found else cursor,
+        "cursor_end": found[0].end if found else cursor,
+        "metadata": {_TYPES: types},
+    }
+
+
+def inspect(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
+    """What the name at the cursor is."""
+    code, cursor = content["code"], content.get("cursor_pos")
+    name = token_at_cursor(code, len(code) if cursor is None else cursor)
+    try:
+        data = shell.object_inspect_mime(
+            name,
+            detail_level=content.get("detail_level") or 0,
+            omit_sections=content.get("omit_sections") or (),
+        )
+    except KeyError:
+        return {"status": "ok", "found": False, "data": {}, "metadata": {}}
+    if not shell.enable_html_pager:
+        data.pop("text/html", None)
+    return {"status": "ok", "found": True, "data": data, "metadata": {}}
+
+
+def is_complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
+    """Whether code can be run as it stands, and how the next line is indented if not."""
+    status, indent = shell.input_transformer_manager.check_complete(content["code"])
+    reply = {"status": status}
+    if status == "incomplete":
+        reply["indent"] = " " * (indent or 0)
+    return reply
+
+
+def history(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
+    """Earlier inputs, of this and other sessions."""
+    manager = shell.history_manager
+    kind = {"raw": content.get("raw", True), "output": content.get("output", False)}
+    match content.get("hist_access_type"):
+        case "tail":
+            entries = manager.get_tail(content.get("n") or 10, include_latest=True, **kind)
+        case "range":
+            span = content.get("session") or 0, content.get("start") or 0, content.get("stop")
+            entries = manager.get_range(*span, **kind)
+        case "search":
+            entries = manager.search(
+                content.get("pattern") or "*", n=content.get("n"), unique=content.get("unique", False), **kind
+            )
+        case _:
+            entries = []
+    # IPython calls the session that runs 0.
+    numbered = [(session or manager.session_number, line, text) for session, line, text in entries]
+    return {"status": "ok", "history": numbered}
+
+
+HANDLERS = {
+    "complete_request": complete,
+    "inspect_request": inspect,
+    "is_complete_request": is_complete,
+    "history_request": history,
+}

@@ -1,0 +1,45 @@
+"""``input()`` and ``getpass()``, asked in the frontend."""
+
+from __future__ import annotations
+
+import builtins
+import getpass
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.error import StdinNotImplementedError
+
+from ..interrupts import handler
+
+if TYPE_CHECKING:
+    from ..kernel.kernel import Kernel
+
+_EOF = "\x04"
+
+
+def install(kernel: Kernel) -> None:
+    """Lets ``input`` and ``getpass`` ask the client whose request the calling code runs for."""
+
+    def ask(prompt: Any, password: bool) -> str:
+        parent = kernel.shell.parent_request
+        if parent is None or not parent.allow_stdin:
+            msg = (
+                f"{'getpass' if password else 'input'}() was called, but the frontend does not take input "
+                "here: run the cell in a frontend that does"
+            )
+            raise StdinNotImplementedError(msg)
+        answer = kernel.core.input(str(prompt), password=password, parent=parent)
+        if answer == _EOF:
+            raise EOFError
+        return answer
+
+    def input(prompt: Any = "", /) -> str:
+        """Asks for a line in the frontend."""
+        return ask(prompt, password=False)
+
+    def getpass_(prompt: str = "Password: ", stream: Any = None, *, echo_char: str | None = None) -> str:
+        """Asks for a line in the frontend, which does not show it."""
+        return ask(prompt, password=True)
+
+    handler.LAST.update((input.__code__, getpass_.__code__))
+    builtins.input = input  # type: ignore[assignment]
+    getpass.getpass = getpass_

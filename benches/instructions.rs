@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::task::Waker;
 
-use callboard::job::Parent;
+use callboard::delivery::job::Parent;
 use callboard::publisher::{Entry, Next, Publisher};
 use callboard::wire::content::{ExecutionState, StreamName};
 use callboard::wire::{DELIMITER, Frames, Session, Verifier};

@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callboard::job::Parent;
+use callboard::delivery::job::Parent;
 use callboard::publisher::{Next, Publisher};
 use callboard::wire::content::{Content, ExecuteReply, Stream, StreamName};
 use callboard::wire::{DELIMITER, EMPTY_OBJECT, MessageType, Outgoing, Session, Verifier};

@@ -13,11 +13,11 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callboard::boot::Booted;
 use callboard::kernel::{self, Sockets};
 use callboard::os::signals;
 use callboard::python::embed;
-use callboard::settings::Settings;
+use callboard::startup::boot::Booted;
+use callboard::startup::settings::Settings;
 use callboard::transport::fake::{self, Peer};
 use callboard::wire::content::ShutdownRequest;
 use callboard::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session};

@@ -19,14 +19,14 @@ use crate::actors::router::{
 use crate::actors::socket::{Barrier, Passed, Socket};
 use crate::actors::stdin::{Ask, Stdin, Withdraw};
 use crate::actors::subshell::{Close, Subshell};
-use crate::inbox::Inbox;
-use crate::job::{Channel, Parent};
+use crate::delivery::inbox::Inbox;
+use crate::delivery::job::{Channel, Parent};
+use crate::delivery::pending::Promise;
 use crate::os;
-use crate::pending::Promise;
 use crate::publisher::Publisher;
-use crate::run_mode::Backend;
 use crate::transport::{Endpoint, TransportError};
 use crate::wire::content::ExecutionState;
+use crate::wire::run_mode::Backend;
 use crate::wire::{Session, Verifier};
 
 /// The five sockets of a kernel, bound and not yet served.

@@ -5,35 +5,22 @@
 //! or a timer takes the GIL.** So only [`python`] may name PyO3, and everything else compiles and is
 //! tested without it. `actors.md` at the top of the repository is the map.
 //!
-//! In the order a message meets them:
+//! In layers, each of which uses only those above it:
 //!
-//! * [`transport`]: sockets, real and fake; [`wire`]: frames, signatures, headers, contents
-//! * [`job`]: a message with its reply address; [`actors`]: who takes it where
-//! * [`run_mode`]: whether a cell waits for others
-//! * [`inbox`]: where it crosses to a Python thread; [`request`]: what that thread may say about it
-//! * [`pending`]: a result that any thread may complete, cancel and wait for
-//! * [`publisher`]: the way to iopub
-//! * [`kernel`]: puts all of these together; [`boot`]: from the command line ([`settings`],
-//!   [`connection`], [`registration`], [`curve`]) to a kernel that answers
-//! * `shown`: what others have sent, in messages of ours
-//! * [`os`]: signals, descriptors, the parent process
+//! * [`wire`]: frames, signatures, headers, contents, run modes; [`os`]: signals, descriptors, processes
+//! * [`transport`]: sockets, real and fake; [`publisher`]: the way to iopub
+//! * [`delivery`]: a request with its reply address, and where it crosses to a Python thread
+//! * [`actors`]: who takes it where
+//! * [`startup`]: from the command line to bound sockets; [`kernel`]: puts all of these together
+//! * `python`: the extension module
 
 pub mod actors;
-pub mod boot;
-pub mod connection;
-pub mod curve;
-pub mod inbox;
-pub mod job;
+pub mod delivery;
 pub mod kernel;
 pub mod os;
-pub mod pending;
 pub mod publisher;
 #[cfg(feature = "python")]
 pub mod python;
-pub mod registration;
-pub mod request;
-pub mod run_mode;
-pub mod settings;
-mod shown;
+pub mod startup;
 pub mod transport;
 pub mod wire;

@@ -3,7 +3,7 @@
 
 mod support;
 
-use callboard::job::Channel;
+use callboard::delivery::job::Channel;
 use callboard::wire::content::{
     CommMsg, Error, ErrorReply, ExecuteReply, ExecuteRequest, KernelInfoReply, KernelInfoRequest,
     empty_object,

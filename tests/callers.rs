@@ -4,9 +4,9 @@
 mod support;
 
 use callboard::actors::caller::{Role, Stop, ThreadEnded, WORKER, Work};
-use callboard::job::Channel;
-use callboard::run_mode::Backend;
+use callboard::delivery::job::Channel;
 use callboard::wire::content::{CreateSubshellRequest, ShutdownReply, ShutdownRequest};
+use callboard::wire::run_mode::Backend;
 use support::{ALICE, FAILED, KEPT, RAN, Sent, TestKernel, cell, within_patience};
 
 /// The roles of all Callers whose threads were started.
@@ -208,7 +208,7 @@ fn cells_for_a_caller_that_stops_are_answered() {
     let mut kernel = TestKernel::start();
     let (first, gate) = kernel.hold(None, "# thread name=X\nhold gate");
     let shell = &kernel.kernel.shell_caller;
-    let options = callboard::run_mode::CallerOptions { name: Some("X".into()), ..Default::default() };
+    let options = callboard::wire::run_mode::CallerOptions { name: Some("X".into()), ..Default::default() };
     let (caller, made) = support::get_child(shell, options, false).unwrap();
     assert!(!made);
     caller.addr.do_send(Stop);

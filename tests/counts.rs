@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callboard::job::Parent;
+use callboard::delivery::job::Parent;
 use callboard::wire::content::{Stream, StreamName};
 use callboard::wire::{Incoming, MessageType, Verifier};
 use support::{Bare, HOLD, KEY, TestKernel, read, within_patience};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use callboard::actors::caller::{
     Adopt, Caller, CallerError, Forget, GetChild, Link, Role, Spec, Stop, WORKER, Work,
 };
-use callboard::run_mode::{Backend, CallerOptions};
+use callboard::wire::run_mode::{Backend, CallerOptions};
 use support::{block_on, end_thread, get_child, is_stopped, next_work};
 
 fn free(name: &str) -> Link {

@@ -3,7 +3,7 @@
 
 mod support;
 
-use callboard::job::Channel;
+use callboard::delivery::job::Channel;
 use callboard::wire::content::{KernelInfoReply, KernelInfoRequest};
 use callboard::wire::{DELIMITER, Frames, MessageType};
 use serde_json::{Value, json};

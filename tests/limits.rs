@@ -6,7 +6,7 @@ mod support;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 
-use callboard::job::Channel;
+use callboard::delivery::job::Channel;
 use callboard::wire::content::CreateSubshellRequest;
 use support::{ALICE, RAN, TestKernel};
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use callboard::job::Channel;
+use callboard::delivery::job::Channel;
 use callboard::wire::content::{DisplayData, ExecuteReply, KernelInfoReply, KernelInfoRequest, StreamName};
 use support::{ALICE, TestKernel, cell};
 

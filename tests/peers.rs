@@ -11,8 +11,8 @@ use actix_rt::Runtime;
 use callboard::actors::iopub::IoPub;
 
 use callboard::actors::stdin::Withdraw;
-use callboard::job::{Channel, Parent};
-use callboard::os::bell::Bell;
+use callboard::delivery::job::{Channel, Parent};
+use callboard::os::wake_fd::Bell;
 use callboard::publisher::{Publisher, Urgency};
 use callboard::transport::fake;
 use callboard::wire::Session;

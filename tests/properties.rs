@@ -7,7 +7,7 @@ mod properties;
 use std::fs;
 use std::path::Path;
 
-use callboard::run_mode::{Backend, CallerOptions, RunMode};
+use callboard::wire::run_mode::{Backend, CallerOptions, RunMode};
 use callboard::wire::{DELIMITER, MessageType, Signer};
 use proptest::collection::{btree_map, vec};
 use proptest::option;

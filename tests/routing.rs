@@ -4,7 +4,7 @@
 mod support;
 
 use callboard::actors::comms::CommEvent;
-use callboard::job::Channel;
+use callboard::delivery::job::Channel;
 use callboard::wire::MessageType;
 use callboard::wire::content::{
     CommClose, CommInfoReply, CommInfoRequest, CommOpen, CompleteRequest, ConnectReply, ConnectRequest,

@@ -6,9 +6,9 @@ mod support;
 use std::collections::HashSet;
 
 use callboard::actors::caller::{CallerError, Role, WORKER};
-use callboard::job::Channel;
-use callboard::run_mode::{Backend, RunMode};
+use callboard::delivery::job::Channel;
 use callboard::wire::content::{ErrorReply, ExecuteRequest, StreamName};
+use callboard::wire::run_mode::{Backend, RunMode};
 use callboard::wire::{Header, MessageType};
 use serde_json::{Value, json};
 use support::{ABORTED, ALICE, FAILED, KEPT, RAN, Sent, TestKernel, cell};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use callboard::actors::caller::ThreadEnded;
 use callboard::actors::caller::Work;
-use callboard::job::{Channel, Parent};
-use callboard::request::{Assignment, Outcome};
+use callboard::delivery::job::{Channel, Parent};
+use callboard::delivery::request::{Assignment, Outcome};
 use callboard::wire::content::{
     CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InterruptReply,
     InterruptRequest, KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,

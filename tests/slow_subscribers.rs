@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use callboard::job::Channel;
-use callboard::os::bell::Bell;
+use callboard::delivery::job::Channel;
+use callboard::os::wake_fd::Bell;
 use callboard::publisher::Urgency;
 use callboard::wire::MessageType;
 use callboard::wire::content::StreamName::{Stderr, Stdout};

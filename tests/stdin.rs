@@ -4,7 +4,7 @@
 mod support;
 
 use callboard::actors::stdin::Withdraw;
-use callboard::job::Channel;
+use callboard::delivery::job::Channel;
 use callboard::wire::content::{ExecuteReply, InputReply, InputRequest, StreamName};
 use callboard::wire::{EMPTY_OBJECT, Incoming, MessageType, Outgoing};
 use support::{ALICE, Sent, TestKernel, awaited, cell, read};

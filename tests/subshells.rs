@@ -7,8 +7,8 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use callboard::actors::caller::{Role, Work};
-use callboard::job::Channel;
-use callboard::request::Outcome;
+use callboard::delivery::job::Channel;
+use callboard::delivery::request::Outcome;
 use callboard::wire::MessageType;
 use callboard::wire::content::{
     CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply, DeleteSubshellRequest, ErrorReply,

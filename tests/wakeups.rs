@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use callboard::job::{Channel, Parent};
+use callboard::delivery::job::{Channel, Parent};
 use callboard::kernel::{self, Options, Sockets};
 use callboard::transport::zmq::{Bound, Role, bind};
 use callboard::wire::content::{CompleteRequest, Content, IopubWelcome, KernelInfoRequest, StreamName};

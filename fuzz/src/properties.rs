@@ -4,13 +4,13 @@
 //! that the corpus can be read and written by hand.
 
 use callboard::actors::router::comm_event;
-use callboard::run_mode::{CallerOptions, RunMode, RunModeError};
 use callboard::wire::content::{
     self, CommClose, CommInfoRequest, CommMsg, CommOpen, CompleteRequest, ConnectRequest,
     CreateSubshellRequest, DebugRequest, DeleteSubshellRequest, ExecuteRequest, HistoryRequest, InputReply,
     InspectRequest, InterruptRequest, IsCompleteRequest, KernelInfoRequest, ListSubshellRequest,
     ShutdownRequest, UsageRequest,
 };
+use callboard::wire::run_mode::{CallerOptions, RunMode, RunModeError};
 use callboard::wire::{DELIMITER, Incoming, MessageType, Outgoing, ReplayGuard, Session, Signer, WireError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use actix::prelude::*;
 
-use crate::job::Job;
+use crate::delivery::job::Job;
+use crate::delivery::request::Request;
 use crate::publisher::Publisher;
-use crate::request::Request;
 use crate::wire::content::{CommInfo, CommInfoReply, CommInfoRequest, reply};
 
 /// Knows every open comm by id, from the messages that pass in both directions, so that

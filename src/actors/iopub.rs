@@ -10,7 +10,7 @@ use tokio::time::{Duration, Instant, Sleep};
 use tracing::debug;
 
 use super::pump::{Pump, Pumped, receive};
-use crate::job::Parent;
+use crate::delivery::job::Parent;
 use crate::publisher::{Entry, Next, Publisher, Text};
 use crate::transport::{Link, Transport};
 use crate::wire::content::IopubWelcome;

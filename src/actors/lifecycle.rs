@@ -8,9 +8,9 @@ use tracing::{info, warn};
 
 use super::caller::{Caller, Stop};
 use super::subshell::Close;
-use crate::job::{Job, Parent};
+use crate::delivery::job::{Job, Parent};
+use crate::delivery::request::Request;
 use crate::publisher::Publisher;
-use crate::request::Request;
 use crate::wire::content::{InterruptReply, ShutdownReply, ShutdownRequest, StreamName, reply};
 
 /// What the lifecycle does to the process; a test puts its own in its place.

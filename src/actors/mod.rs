@@ -2,11 +2,10 @@
 
 pub mod caller;
 pub mod comms;
-mod dropped;
+mod drop_log;
 pub mod heartbeat;
 pub mod iopub;
 pub mod lifecycle;
-pub mod pool;
 mod pump;
 pub mod router;
 pub mod socket;

@@ -13,18 +13,18 @@ use super::comms::{CommEvent, Comms, Describe};
 use super::lifecycle::{Interrupt, Lifecycle, Shutdown};
 use super::socket::{Barrier, Inbound, Passed};
 use super::subshell::{Close, Delete, Settle, Subshell};
-use crate::job::{Channel, Job};
+use crate::delivery::job::{Channel, Job};
+use crate::delivery::pending::{How, Promise};
+use crate::delivery::request::Request;
 use crate::os::usage::Usage;
-use crate::pending::{How, Promise};
 use crate::publisher::Publisher;
-use crate::request::Request;
-use crate::run_mode::RunMode;
-use crate::shown::{clipped, quoted};
 use crate::wire::MessageType;
 use crate::wire::content::{
     self, CommClose, CommOpen, ConnectReply, CreateSubshellReply, DeleteSubshellReply, DeleteSubshellRequest,
     ExecuteRequest, ExecutionState, KernelInfoReply, ListSubshellReply, reply,
 };
+use crate::wire::run_mode::RunMode;
+use crate::wire::sanitize::{clipped, quoted};
 
 /// Sends each [`Job`] on by message type, channel, subshell and run mode, and answers itself what needs neither
 /// Python nor another actor's state. There is one for the shell channel, which knows the subshells, and one for

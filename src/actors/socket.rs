@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::dropped::{Dropped, SPAN};
+use super::drop_log::{Dropped, SPAN};
 use super::pump::{Pump, Pumped, Received, receive};
-use crate::job::{Channel, Job, Reply};
+use crate::delivery::job::{Channel, Job, Reply};
 use crate::transport::{Link, Transport};
 use crate::wire::{Frames, Verifier};
 

@@ -7,11 +7,11 @@ use actix::prelude::*;
 use tracing::{debug, warn};
 
 use super::socket::Inbound;
-use crate::job::{Job, Parent, Reply};
-use crate::os::bell::Bell;
+use crate::delivery::job::{Job, Parent, Reply};
+use crate::os::wake_fd::Bell;
 use crate::publisher::Publisher;
-use crate::shown::clipped;
 use crate::wire::content::{Content, InputReply, InputRequest};
+use crate::wire::sanitize::clipped;
 use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing, to_json};
 
 /// Sends `input_request`s and gives each answer to the thread that asked.

@@ -9,10 +9,10 @@ use tracing::{debug, warn};
 
 use super::caller::{Link, Post, Stop, Work};
 use super::socket::{Barrier, Passed};
-use crate::inbox::Inbox;
-use crate::job::Job;
+use crate::delivery::inbox::Inbox;
+use crate::delivery::job::Job;
+use crate::delivery::request::{Done, Lane, Request};
 use crate::publisher::Publisher;
-use crate::request::{Done, Lane, Request};
 use crate::wire::content::ExecuteRequest;
 
 /// The queue of one subshell's `execute_request`s; the main shell is the one without an id.

@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use callboard::boot::boot;
 use callboard::python::embed;
-use callboard::settings::Settings;
+use callboard::startup::boot::boot;
+use callboard::startup::settings::Settings;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::bell::Bell;
+use super::wake_fd::Bell;
 
 /// How long Python has to notice a signal before its system call is cut short, the first time.
 const PATIENCE: Duration = Duration::from_millis(50);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
-use super::group;
+use super::process_group as group;
 use crate::actors::lifecycle::Process;
 use crate::os::files;
 

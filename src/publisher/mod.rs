@@ -3,7 +3,8 @@
 //! It is the mailbox of the [`IoPub`](crate::actors::iopub::IoPub) actor. It is not actix's own because
 //! that one has no bound that `do_send` respects, and because text must be joined while it waits.
 
-mod lines;
+pub mod capture;
+mod line_arbiter;
 mod queue;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,10 +15,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use self::lines::{What, Writer};
+use self::line_arbiter::{What, Writer};
 use self::queue::{JOIN_LIMIT, Queue, Small};
-use crate::job::Parent;
-use crate::os::bell::Bell;
+use crate::delivery::job::Parent;
+use crate::os::wake_fd::Bell;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session, to_json};
 

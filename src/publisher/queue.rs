@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::lines::{Lines, Piece, What, Writer};
-use crate::job::Parent;
+use super::line_arbiter::{Lines, Piece, What, Writer};
+use crate::delivery::job::Parent;
 use crate::wire::content::StreamName;
 use crate::wire::{Frames, MessageType};
 

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::request::Request;
+use crate::delivery::request::Request;
 
 /// Read-only memory of a frame; supports the buffer protocol, so `memoryview(buffer)` copies nothing.
 #[pyclass(frozen, module = "callboard._core")]

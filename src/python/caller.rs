@@ -10,8 +10,8 @@ use pyo3::types::PyDict;
 
 use super::inbox::Inbox;
 use crate::actors::caller::{self, Caller, Forget, GetChild, Role, Spec, Stop, ThreadEnded};
-use crate::os::capture::Capture;
-use crate::run_mode::{Backend, CallerOptions};
+use crate::publisher::capture::Capture;
+use crate::wire::run_mode::{Backend, CallerOptions};
 
 /// The way to the actor of a Caller.
 #[pyclass(frozen, module = "callboard._core")]
@@ -165,7 +165,7 @@ impl Link {
     }
 }
 
-/// Reads the options of `%%thread`, which are those of the run mode: see [`crate::run_mode`].
+/// Reads the options of `%%thread`, which are those of the run mode: see [`crate::wire::run_mode`].
 #[pyfunction]
 pub fn thread_options<'py>(py: Python<'py>, line: &str) -> PyResult<Bound<'py, PyDict>> {
     let read = CallerOptions::parse(line).map_err(|problem| PyValueError::new_err(problem.to_string()))?;

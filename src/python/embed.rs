@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 use thiserror::Error;
 
-use crate::boot::Booted;
+use crate::startup::boot::Booted;
 
 /// A kernel that was started before Python was.
 static BOOTED: Mutex<Option<Booted>> = Mutex::new(None);

@@ -10,8 +10,8 @@ use pyo3::types::PyList;
 use super::caller::{Cancel, Link};
 use super::request::Request;
 use crate::actors::caller::Work;
-use crate::inbox;
-use crate::os::capture::Capture;
+use crate::delivery::inbox;
+use crate::publisher::capture::Capture;
 
 /// Watch [`Inbox::fileno`] for reading; then [`Inbox::drain`].
 #[pyclass(frozen, module = "callboard._core")]

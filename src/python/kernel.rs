@@ -16,13 +16,13 @@ use super::{to_frames, wait};
 use crate::actors::caller::ThreadEnded;
 use crate::actors::router::comm_event;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
-use crate::boot::{Booted, boot};
-use crate::job;
+use crate::delivery::job;
 use crate::kernel;
-use crate::os::capture::Capture;
-use crate::os::{crash, files, group, sigint, signals};
+use crate::os::{crash, files, process_group as group, sigint, signals};
 use crate::publisher::Urgency;
-use crate::settings::Settings;
+use crate::publisher::capture::Capture;
+use crate::startup::boot::{Booted, boot};
+use crate::startup::settings::Settings;
 use crate::wire::MessageType;
 use crate::wire::content::{InputRequest, StreamName};
 

@@ -5,10 +5,10 @@
 //! timer. Small things are done with the GIL held, because taking it back can cost a switch interval (5 ms)
 //! while another thread computes; whatever is large or may wait is done with the GIL released.
 
+mod async_exc_guard;
 mod buffer;
 mod caller;
 pub mod embed;
-mod fence;
 mod inbox;
 mod kernel;
 mod parent;
@@ -22,8 +22,8 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 
-use crate::os::bell::Bell;
 use crate::os::signals;
+use crate::os::wake_fd::Bell;
 
 /// The extension module.
 #[pymodule]
@@ -31,11 +31,11 @@ pub mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::async_exc_guard::{Fence, Fenced};
+    #[pymodule_export]
     use super::buffer::Buffer;
     #[pymodule_export]
     use super::caller::{Cancel, Link, thread_options};
-    #[pymodule_export]
-    use super::fence::{Fence, Fenced};
     #[pymodule_export]
     use super::inbox::Inbox;
     #[pymodule_export]
@@ -57,7 +57,7 @@ pub mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("has_curve", crate::curve::available())?;
+        module.add("has_curve", crate::transport::curve::available())?;
         module.add("current_parent", super::parent::variable(module.py())?)
     }
 }

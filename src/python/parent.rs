@@ -9,8 +9,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3::{ffi, intern};
 
-use crate::job;
-use crate::request;
+use crate::delivery::job;
+use crate::delivery::request;
 use crate::wire::EMPTY_OBJECT;
 
 /// A request as the code that runs for it sees it: small, so that a background task which outlives its

@@ -8,8 +8,8 @@ use pyo3::types::{PyBytes, PyList};
 use super::buffer::Buffer;
 use super::parent::Parent;
 use super::to_frames;
-use crate::os::capture::Capture;
-use crate::request::{Assignment, Outcome};
+use crate::delivery::request::{Assignment, Outcome};
+use crate::publisher::capture::Capture;
 
 /// A request that this thread is to answer. Begin it, answer it, finish it; one that is dropped
 /// unfinished is answered with an error.

@@ -10,8 +10,8 @@ use pyo3::types::PyString;
 use super::parent;
 use super::wait;
 use crate::kernel;
-use crate::os::bell::Bell;
-use crate::os::capture::Capture;
+use crate::os::wake_fd::Bell;
+use crate::publisher::capture::Capture;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 

@@ -3,8 +3,9 @@
 //! Two implementations: [`zmq`] over real sockets, [`fake`] in memory, so that integration tests drive
 //! the whole system of actors without a network.
 
+pub mod curve;
 pub mod fake;
-mod link;
+mod outbox;
 pub mod zmq;
 
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use thiserror::Error;
 
 use crate::wire::Frames;
 
-pub use link::Link;
+pub use outbox::Link;
 
 /// An open socket, on the thread that serves it.
 pub trait Transport: Unpin + 'static {

@@ -15,8 +15,8 @@ use tmq::{AsZmqSocket, FromZmqSocket};
 use tracing::warn;
 
 use super::{Endpoint, Sent, Transport, TransportError};
-use crate::curve::CurveKeys;
 use crate::os::files::{SOCKET_PATH_LIMIT, for_owner_only};
+use crate::transport::curve::CurveKeys;
 use crate::wire::Frames;
 
 /// Frames up to this many bytes are copied when sent, larger ones are moved.

@@ -27,7 +27,7 @@ pub struct Header {
     /// The subshell that is asked; none is the main shell (JEP 91).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subshell_id: Option<String>,
-    /// Where the cell of an `execute_request` runs: see [`crate::run_mode`]. Of custom messages.
+    /// Where the cell of an `execute_request` runs: see [`crate::wire::run_mode`]. Of custom messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_mode: Option<serde_json::Value>,
 }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::{DELIMITER, Frames, Header, MessageType, ReplayGuard, Signer};
-use crate::shown::clipped;
+use crate::wire::sanitize::clipped;
 
 /// A message as it came from a client: verified, its header read, the other dicts still raw JSON.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ pub mod content;
 mod header;
 mod incoming;
 mod message_type;
+pub mod run_mode;
+pub(crate) mod sanitize;
 mod session;
 mod signature;
 

@@ -7,9 +7,9 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use callboard::actors::caller::Work;
-use callboard::inbox::Inbox;
-use callboard::job::Channel;
-use callboard::request::{Outcome, Request};
+use callboard::delivery::inbox::Inbox;
+use callboard::delivery::job::Channel;
+use callboard::delivery::request::{Outcome, Request};
 use callboard::wire::content::ExecuteReply;
 use callboard::wire::{Frames, MessageType};
 

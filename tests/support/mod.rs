@@ -15,10 +15,9 @@ use callboard::actors::caller::{CallerError, GetChild, Link, ThreadEnded, Work};
 use callboard::actors::lifecycle::Process;
 use callboard::actors::router::{Facts, SUBSHELLS};
 use callboard::actors::stdin::{Answer, Ask};
-use callboard::inbox::Inbox;
-use callboard::job::{Channel, Parent};
+use callboard::delivery::inbox::Inbox;
+use callboard::delivery::job::{Channel, Parent};
 use callboard::kernel::{self, Kernel, Options, Sockets};
-use callboard::run_mode::{Backend, CallerOptions};
 use callboard::transport::fake;
 use callboard::wire::content::{
     ConnectReply, Content, CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply,
@@ -26,6 +25,7 @@ use callboard::wire::content::{
     IopubWelcome, KernelInfoReply, KernelInfoRequest, LanguageInfo, ListSubshellReply, ListSubshellRequest,
     Status, reply,
 };
+use callboard::wire::run_mode::{Backend, CallerOptions};
 use callboard::wire::{EMPTY_OBJECT, Frames, Header, MessageType, Outgoing, Session};
 use serde_json::{Value, json};
 

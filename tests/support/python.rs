@@ -15,9 +15,9 @@ use std::thread::{self, Thread};
 
 use callboard::actors::caller::{Forget, Link, Role, Spec, Stop, ThreadEnded, Work};
 use callboard::actors::stdin::{Answer, Ask};
-use callboard::inbox::Inbox;
+use callboard::delivery::inbox::Inbox;
+use callboard::delivery::request::{Assignment, Outcome, Request};
 use callboard::kernel::Kernel;
-use callboard::request::{Assignment, Outcome, Request};
 use callboard::wire::MessageType;
 use callboard::wire::content::{DisplayData, Error, ExecuteReply, InputRequest, StreamName};
 use serde_json::json;

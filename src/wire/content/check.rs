@@ -10,8 +10,8 @@ use super::{
     DeleteSubshellRequest, ExecuteRequest, HistoryRequest, InputReply, InspectRequest, InterruptRequest,
     IsCompleteRequest, KernelInfoRequest, ListSubshellRequest, ShutdownRequest, UsageRequest,
 };
-use crate::shown::clipped;
 use crate::wire::message_type::MessageType;
+use crate::wire::sanitize::clipped;
 
 /// Checks that `content` is what a client may send as a message of type `kind`; the error says what
 /// is wrong and where.

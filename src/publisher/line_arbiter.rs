@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::queue::Message;
-use crate::job::Parent;
+use crate::delivery::job::Parent;
 use crate::wire::content::StreamName;
 
 /// For how long others wait for the end of a line. A thread among many gets its turn within the switch interval of

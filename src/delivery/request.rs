@@ -10,7 +10,7 @@ use actix::prelude::Message;
 use chrono::{DateTime, Utc};
 use tracing::debug;
 
-use crate::job::{Job, Reply};
+use crate::delivery::job::{Job, Reply};
 use crate::publisher::Publisher;
 use crate::wire::content::{
     AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply,

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::os::bell::Bell;
+use crate::os::wake_fd::Bell;
 
 /// A queue with a descriptor that is readable while there is something new in it.
 pub struct Inbox<W> {

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::connection::{Connection, hmac_sha256, tcp};
+use crate::startup::connection::{Connection, hmac_sha256, tcp};
 use crate::wire::content::ConnectReply;
 use crate::wire::{DELIMITER, EMPTY_OBJECT, Frames, Incoming, MessageType, Outgoing, ReplayGuard, Session};
 

@@ -1,5 +1,7 @@
 //! A Caller: stands for one Python thread with its event loop.
 
+pub mod pool;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Wake, Waker};
@@ -10,11 +12,11 @@ use actix::prelude::*;
 use thiserror::Error;
 use tracing::{debug, error, warn};
 
-use super::pool::{Kept, Pool};
-use crate::inbox::Inbox;
-use crate::pending::{How, Promise};
-use crate::request::{Assignment, Request};
-use crate::run_mode::{Backend, CallerOptions};
+use self::pool::{Kept, Pool};
+use crate::delivery::inbox::Inbox;
+use crate::delivery::pending::{How, Promise};
+use crate::delivery::request::{Assignment, Request};
+use crate::wire::run_mode::{Backend, CallerOptions};
 
 /// The name of workers: children without a name of their own.
 pub const WORKER: &str = "callboard_caller";

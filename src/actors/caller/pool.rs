@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::caller::Link;
-use crate::run_mode::Backend;
+use super::Link;
+use crate::wire::run_mode::Backend;
 
 /// Shared by the actor of a Caller and its Python side, so that `to_thread` finds a worker without a round trip.
 pub struct Pool {

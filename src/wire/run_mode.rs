@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::shown::quoted;
+use crate::wire::sanitize::quoted;
 
 /// Where a cell runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use crate::connection::Connection;
-use crate::run_mode::Backend;
+use crate::startup::connection::Connection;
+use crate::wire::run_mode::Backend;
 
 /// callboard: a Jupyter kernel for Python. Usually started by Jupyter, with `-f`.
 #[derive(Clone, Debug, Parser)]

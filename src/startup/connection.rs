@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::curve::CurveKeys;
 use crate::os::paths::jupyter_runtime_dir;
-use crate::registration::Registration;
+use crate::startup::registration::Registration;
+use crate::transport::curve::CurveKeys;
 
 /// What a file that is given with `-f` says.
 #[derive(Clone, Debug, PartialEq, Eq)]

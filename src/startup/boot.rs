@@ -10,16 +10,16 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use crate::actors::router::{Facts, SUBSHELLS};
-use crate::connection::{self, Connection, ConnectionError, Given};
-use crate::curve::CurveKeys;
 use crate::kernel::{self, Kernel, Options, Sockets, StartError};
 use crate::os;
-use crate::os::capture::duplicate;
 use crate::os::files;
 use crate::os::signals::ThisProcess;
 use crate::os::terminal::Terminal;
-use crate::registration::RegistrationError;
-use crate::settings::Settings;
+use crate::publisher::capture::duplicate;
+use crate::startup::connection::{self, Connection, ConnectionError, Given};
+use crate::startup::registration::RegistrationError;
+use crate::startup::settings::Settings;
+use crate::transport::curve::CurveKeys;
 use crate::transport::zmq::{BindError, Bound, Role, bind};
 use crate::wire::PROTOCOL_VERSION;
 use crate::wire::content::{ConnectReply, HelpLink, KernelInfoReply, LanguageInfo, reply};
@@ -71,7 +71,7 @@ pub enum BootError {
 /// `python_version` is what `sys.version` says or will say.
 pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootError> {
     // Clients can interrupt from the moment the sockets answer, which is before Python has a handler; until it
-    // has one (`callboard.interrupt`), an interrupt waits.
+    // has one (`callboard.interrupts.handler`), an interrupt waits.
     os::signals::block_sigint().map_err(BootError::Signals)?;
     // Output of cells will take the place of descriptor 2: logs keep the real one.
     let terminal = Terminal::new(File::from(duplicate(2).map_err(BootError::Terminal)?));

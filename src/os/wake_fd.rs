@@ -29,9 +29,9 @@ impl Bell {
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let (read, write) = super::capture::pipe()?;
-            super::capture::set_nonblocking(&read)?;
-            super::capture::set_nonblocking(&write)?;
+            let (read, write) = crate::publisher::capture::pipe()?;
+            crate::publisher::capture::set_nonblocking(&read)?;
+            crate::publisher::capture::set_nonblocking(&write)?;
             Ok(Self { read, write })
         }
     }

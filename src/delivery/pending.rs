@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::actors::caller::Work;
-use crate::inbox::Inbox;
+use crate::delivery::inbox::Inbox;
 
 /// How a [`Pending`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

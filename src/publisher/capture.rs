@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use super::bell::Bell;
-use super::signals::block_all;
+use crate::os::signals::block_all;
+use crate::os::wake_fd::Bell;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
@@ -82,7 +82,7 @@ impl Capture {
     }
 
     fn run(&self) {
-        super::panic::mark_thread();
+        crate::os::panic::mark_thread();
         if let Err(error) = block_all() {
             tracing::warn!(%error, "signals may reach the capture thread");
         }

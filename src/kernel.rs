@@ -8,13 +8,14 @@ use actix::prelude::*;
 use thiserror::Error;
 use tracing::{debug, error, warn};
 
-use crate::actors::caller::{Adopt, Caller, CallerError, Link, Role, Spec, Work, make_home};
+use crate::actors::caller::{Adopt, Caller, CallerError, CallerHandle, Role, Spec, Task, make_home};
 use crate::actors::comms::{CommEvent, Comms};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, Drained, IoPub};
 use crate::actors::lifecycle::{Lifecycle, MemoryLow, ParentEnded, Process};
 use crate::actors::router::{
-    CreateSubshell, DeleteSubshell, Facts, ListSubshells, Router, Routes, SettleAll, SubshellError, Subshells,
+    CreateSubshell, DeleteSubshell, KernelFacts, ListSubshells, Router, Routes, SettleAll, SubshellError,
+    Subshells,
 };
 use crate::actors::socket::{Barrier, Passed, Socket};
 use crate::actors::stdin::{Ask, Stdin, Withdraw};
@@ -48,7 +49,7 @@ pub struct Options {
     /// Signs and verifies messages; from the connection file.
     pub key: Vec<u8>,
     /// What is answered without Python.
-    pub facts: Facts,
+    pub facts: KernelFacts,
     /// How long Python has to end after a shutdown was asked for.
     pub shutdown_deadline: Duration,
     /// How long a client may not read from iopub before output of cells is dropped.
@@ -86,13 +87,13 @@ pub struct Kernel {
     /// The way to iopub.
     pub publisher: Publisher,
     /// The inbox of Python's main thread.
-    pub shell: Arc<Inbox<Work>>,
+    pub shell: Arc<Inbox<Task>>,
     /// The inbox of the thread of the Control Caller.
-    pub control: Arc<Inbox<Work>>,
+    pub control: Arc<Inbox<Task>>,
     /// The Caller of Python's main thread.
-    pub shell_caller: Link,
+    pub shell_caller: CallerHandle,
     /// Its child, which answers what editors ask and starts further Callers.
-    pub control_caller: Link,
+    pub control_caller: CallerHandle,
     actors: Addresses,
     threads: Mutex<Option<Threads>>,
 }
@@ -107,8 +108,8 @@ struct Threads {
 struct Addresses {
     comms: Addr<Comms>,
     stdin: Addr<Stdin>,
-    shell: Link,
-    control: Link,
+    shell: CallerHandle,
+    control: CallerHandle,
     router: Addr<Router>,
     control_socket: Recipient<Barrier>,
     drain: Recipient<Drain>,

@@ -3,7 +3,7 @@
 
 mod support;
 
-use callboard::actors::caller::{Role, Stop, ThreadEnded, WORKER, Work};
+use callboard::actors::caller::{Role, Stop, Task, ThreadEnded, WORKER};
 use callboard::delivery::job::Channel;
 use callboard::wire::content::{CreateSubshellRequest, ShutdownReply, ShutdownRequest};
 use callboard::wire::run_mode::Backend;
@@ -188,7 +188,7 @@ fn a_kernel_that_ends_starts_no_threads() {
     // Both inboxes have been told: all actors know.
     for inbox in [&kernel.kernel.shell, &kernel.kernel.control] {
         let work = support::next_work(inbox);
-        assert!(matches!(work[..], [Work::Stop]));
+        assert!(matches!(work[..], [Task::Stop]));
     }
     for code in ["# thread\nprint never", "# thread name=X\nprint never"] {
         let sent = kernel.execute(code);

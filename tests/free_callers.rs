@@ -8,12 +8,12 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use callboard::actors::caller::{
-    Adopt, Caller, CallerError, Forget, GetChild, Link, Role, Spec, Stop, WORKER, Work,
+    Adopt, Caller, CallerError, CallerHandle, Forget, GetChild, Role, Spec, Stop, Task, WORKER,
 };
 use callboard::wire::run_mode::{Backend, CallerOptions};
 use support::{block_on, end_thread, get_child, is_stopped, next_work};
 
-fn free(name: &str) -> Link {
+fn free(name: &str) -> CallerHandle {
     Caller::launch_free(Spec::new(name, Role::Named)).unwrap()
 }
 
@@ -27,26 +27,26 @@ fn on(backend: Backend) -> CallerOptions {
 
 /// A child that is made for this.
 #[track_caller]
-fn new_child(of: &Link, options: CallerOptions, worker: bool) -> Link {
+fn new_child(of: &CallerHandle, options: CallerOptions, worker: bool) -> CallerHandle {
     let (child, made) = get_child(of, options, worker).unwrap();
     assert!(made, "{:?} was there before", child.spec.name);
     child
 }
 
 #[track_caller]
-fn new_worker(of: &Link) -> Link {
+fn new_worker(of: &CallerHandle) -> CallerHandle {
     new_child(of, CallerOptions::default(), true)
 }
 
 /// The idle worker that is used next.
 #[track_caller]
-fn idle_worker(of: &Link) -> u64 {
+fn idle_worker(of: &CallerHandle) -> u64 {
     let (worker, made) = get_child(of, CallerOptions::default(), true).unwrap();
     assert!(!made, "there was no idle worker");
     worker.spec.id
 }
 
-fn idle(parent: &Link, worker: &Link, keep: usize, linger: Option<Duration>) {
+fn idle(parent: &CallerHandle, worker: &CallerHandle, keep: usize, linger: Option<Duration>) {
     if !parent.keep(worker.clone(), keep, linger) {
         parent.addr.do_send(Forget(worker.spec.id));
         worker.addr.do_send(Stop);
@@ -55,7 +55,7 @@ fn idle(parent: &Link, worker: &Link, keep: usize, linger: Option<Duration>) {
 
 /// Waits until a Caller has handled what it was sent before. Nobody knows a child with this id.
 #[track_caller]
-fn handled(caller: &Link) {
+fn handled(caller: &CallerHandle) {
     block_on(caller.addr.send(Forget(0))).unwrap();
 }
 
@@ -75,7 +75,7 @@ fn children_are_found_by_name_or_made() {
     // A child of a child is another one.
     let grandchild = new_child(&child, named("b"), false);
     assert_eq!(grandchild.spec.parent, Some(child.spec.id));
-    let ids: HashSet<u64> = [&root, &child, &other, &grandchild].map(|link| link.spec.id).into();
+    let ids: HashSet<u64> = [&root, &child, &other, &grandchild].map(|handle| handle.spec.id).into();
     assert_eq!(ids.len(), 4);
 }
 
@@ -152,7 +152,7 @@ fn a_worker_is_not_found_by_its_name() {
 #[test]
 fn no_more_idle_workers_are_kept_than_asked_for() {
     let root = free("root");
-    let workers: Vec<Link> = (0..4).map(|_| new_worker(&root)).collect();
+    let workers: Vec<CallerHandle> = (0..4).map(|_| new_worker(&root)).collect();
     for worker in &workers {
         idle(&root, worker, 2, None);
     }
@@ -183,7 +183,7 @@ fn an_idle_worker_ends_when_its_time_is_up() {
 
 /// Waits for longer than `time`, by the clock of the Caller.
 #[track_caller]
-fn let_pass(root: &Link, time: Duration) {
+fn let_pass(root: &CallerHandle, time: Duration) {
     let clock = new_child(root, on(Backend::Trio), true);
     idle(root, &clock, usize::MAX, Some(time + Duration::from_millis(1)));
     is_stopped(&clock);
@@ -191,7 +191,7 @@ fn let_pass(root: &Link, time: Duration) {
 
 /// A worker that was idle and has been used again before `linger` was over, however slow this machine is.
 #[track_caller]
-fn used_in_time(root: &Link, linger: Duration) -> Link {
+fn used_in_time(root: &CallerHandle, linger: Duration) -> CallerHandle {
     loop {
         let worker = get_child(root, CallerOptions::default(), true).unwrap().0;
         let since = Instant::now();
@@ -273,12 +273,12 @@ fn a_child_that_stops_does_not_stop_its_parent_or_the_others() {
 fn a_thread_is_told_to_stop_after_what_it_has_to_do() {
     let root = free("root");
     for id in 0..3 {
-        assert!(root.inbox.push(Work::Cancel(id)).is_ok());
+        assert!(root.inbox.push(Task::Cancel(id)).is_ok());
     }
     root.addr.do_send(Stop);
     handled(&root);
     let work = next_work(&root.inbox);
-    assert!(matches!(work[..], [Work::Cancel(0), Work::Cancel(1), Work::Cancel(2), Work::Stop]));
+    assert!(matches!(work[..], [Task::Cancel(0), Task::Cancel(1), Task::Cancel(2), Task::Stop]));
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn when_a_thread_has_ended_nobody_can_leave_work_for_it_and_its_name_is_free() {
         let child = new_child(&root, named("a"), false);
         let grandchild = new_child(&child, named("b"), false);
         end_thread(&child);
-        assert!(child.inbox.push(Work::Stop).is_err());
+        assert!(child.inbox.push(Task::Stop).is_err());
         is_stopped(&grandchild);
         // Twice is no more than once.
         end_thread(&child);
@@ -318,7 +318,7 @@ fn when_a_thread_has_ended_nobody_can_leave_work_for_it_and_its_name_is_free() {
 
 /// Asks for a child, and has gone when the answer comes.
 #[track_caller]
-fn ask_and_go(root: &Link, options: CallerOptions, worker: bool) {
+fn ask_and_go(root: &CallerHandle, options: CallerOptions, worker: bool) {
     let (answer, answered) = mpsc::channel();
     drop(answered);
     block_on(root.addr.send(GetChild { options, worker, answer })).unwrap();

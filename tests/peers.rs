@@ -12,7 +12,7 @@ use callboard::actors::iopub::IoPub;
 
 use callboard::actors::stdin::Withdraw;
 use callboard::delivery::job::{Channel, Parent};
-use callboard::os::wake_fd::Bell;
+use callboard::os::wake_fd::WakeFd;
 use callboard::publisher::{Publisher, Urgency};
 use callboard::transport::fake;
 use callboard::wire::Session;
@@ -175,9 +175,9 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
         kernel.kernel.publisher.text(&sent.parent(), StreamName::Stdout, &text);
     }
     assert!(kernel.kernel.publisher.is_congested(Urgency::Output));
-    let bell = Arc::new(Bell::new().unwrap());
-    kernel.kernel.publisher.when_room(Urgency::Output, bell.clone());
-    let waiting = thread::spawn(move || bell.wait().unwrap());
+    let wake_fd = Arc::new(WakeFd::new().unwrap());
+    kernel.kernel.publisher.when_room(Urgency::Output, wake_fd.clone());
+    let waiting = thread::spawn(move || wake_fd.wait().unwrap());
     kernel.iopub.peer.resume();
     kernel.iopub.text(&sent, StreamName::Stdout, &"x".repeat(CHUNK * CHUNKS));
     waiting.join().unwrap();

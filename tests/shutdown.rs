@@ -6,10 +6,10 @@ mod support;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use callboard::actors::caller::Task;
 use callboard::actors::caller::ThreadEnded;
-use callboard::actors::caller::Work;
 use callboard::delivery::job::{Channel, Parent};
-use callboard::delivery::request::{Assignment, Outcome};
+use callboard::delivery::request::{Assignment, ReplyStatus};
 use callboard::wire::content::{
     CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InterruptReply,
     InterruptRequest, KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,
@@ -247,7 +247,7 @@ fn next(kernel: &TestKernel, channel: Channel) -> Assignment {
         inbox.drain()
     });
     match work.pop_front() {
-        Some(Work::Request(request)) => request,
+        Some(Task::Request(request)) => request,
         _ => panic!("a request was to come"),
     }
 }
@@ -277,7 +277,7 @@ fn what_was_published_before_the_end_is_delivered() {
 #[test]
 fn what_was_answered_before_the_end_is_delivered() {
     for channel in BOTH {
-        for outcome in [Outcome::Ok, Outcome::Error] {
+        for outcome in [ReplyStatus::Ok, ReplyStatus::Error] {
             for _ in 0..50 {
                 let mut kernel = TestKernel::without_python();
                 let sent = kernel.send(channel, ALICE, &cell("ok"));

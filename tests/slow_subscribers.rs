@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use callboard::delivery::job::Channel;
-use callboard::os::wake_fd::Bell;
+use callboard::os::wake_fd::WakeFd;
 use callboard::publisher::Urgency;
 use callboard::wire::MessageType;
 use callboard::wire::content::StreamName::{Stderr, Stdout};
@@ -27,11 +27,11 @@ fn impatient() -> TestKernel {
 
 /// Waits as a thread does that has published something.
 fn wait_for_room(kernel: &TestKernel, published: Urgency) {
-    let bell = Arc::new(Bell::new().unwrap());
+    let wake_fd = Arc::new(WakeFd::new().unwrap());
     while kernel.kernel.publisher.is_congested(published) {
-        kernel.kernel.publisher.when_room(published, bell.clone());
-        bell.wait_for(None, Some(support::PATIENCE)).unwrap();
-        bell.clear();
+        kernel.kernel.publisher.when_room(published, wake_fd.clone());
+        wake_fd.wait_for(None, Some(support::PATIENCE)).unwrap();
+        wake_fd.clear();
     }
 }
 
@@ -95,13 +95,13 @@ fn a_subscriber_that_is_slow_but_reads_costs_no_output() {
     let publisher = kernel.kernel.publisher.clone();
     let parent = sent.parent();
     let printing = thread::spawn(move || {
-        let (text, bell) = ("x".repeat(CHUNK), Arc::new(Bell::new().unwrap()));
+        let (text, wake_fd) = ("x".repeat(CHUNK), Arc::new(WakeFd::new().unwrap()));
         for _ in 0..CHUNKS {
             publisher.text(&parent, Stdout, &text);
             while publisher.is_congested(Urgency::Output) {
-                publisher.when_room(Urgency::Output, bell.clone());
-                bell.wait_for(None, Some(support::PATIENCE)).unwrap();
-                bell.clear();
+                publisher.when_room(Urgency::Output, wake_fd.clone());
+                wake_fd.wait_for(None, Some(support::PATIENCE)).unwrap();
+                wake_fd.clear();
             }
         }
     });

@@ -6,9 +6,9 @@ mod support;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use callboard::actors::caller::{Role, Work};
+use callboard::actors::caller::{Role, Task};
 use callboard::delivery::job::Channel;
-use callboard::delivery::request::Outcome;
+use callboard::delivery::request::ReplyStatus;
 use callboard::wire::MessageType;
 use callboard::wire::content::{
     CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply, DeleteSubshellRequest, ErrorReply,
@@ -649,14 +649,14 @@ fn closing_waits_for_the_replies_of_subshells() {
         let mut kernel = TestKernel::without_python();
         let ids: Vec<String> = (0..4).map(|_| kernel.create_subshell()).collect();
         let starts = next_work(&kernel.kernel.control);
-        let outcomes = [Outcome::Ok, Outcome::Error].repeat(2);
+        let outcomes = [ReplyStatus::Ok, ReplyStatus::Error].repeat(2);
         let mut cells = Vec::new();
         for ((id, start), outcome) in ids.iter().zip(starts).zip(outcomes) {
-            let Work::Start(caller) = start else {
+            let Task::Start(caller) = start else {
                 panic!("a thread was to be started");
             };
             let sent = kernel.execute_in(id, "ok");
-            let Some(Work::Request(request)) = next_work(&caller.inbox).pop() else {
+            let Some(Task::Request(request)) = next_work(&caller.inbox).pop() else {
                 panic!("a cell was to come");
             };
             assert!(request.begin());

@@ -14,7 +14,7 @@ pub(super) const SPAN: Duration = Duration::from_secs(1);
 
 /// Logs the messages that one socket drops: the first ones of each second, and how many more there were.
 #[derive(Default)]
-pub(super) struct Dropped {
+pub(super) struct DropLog {
     /// When the current span began.
     since: Option<Instant>,
     /// Lines in this span.
@@ -23,9 +23,9 @@ pub(super) struct Dropped {
     unsaid: u64,
 }
 
-impl Dropped {
+impl DropLog {
     /// Takes note of a message that came in on `channel` and is dropped. True if it is the first one without a line:
-    /// then [`Dropped::log_rest`] is to be called after a [`SPAN`].
+    /// then [`DropLog::log_rest`] is to be called after a [`SPAN`].
     pub(super) fn log(&mut self, channel: &str, problem: &WireError) -> bool {
         let say = self.count(Instant::now());
         if say {
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_logged_in_few_lines_and_counted() {
-        let (mut dropped, start) = (Dropped::default(), Instant::now());
+        let (mut dropped, start) = (DropLog::default(), Instant::now());
         for n in 0..1000 {
             assert_eq!(dropped.count(start + SPAN / 2), n < LINES);
         }

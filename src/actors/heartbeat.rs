@@ -5,17 +5,17 @@ use std::task::{Context as TaskContext, Poll};
 use actix::prelude::*;
 
 use super::pump::{Pump, Pumped, receive};
-use crate::transport::{Link, Transport};
+use crate::transport::{Outbox, Transport};
 
 /// Echoes the frames of the heartbeat socket, on the control thread.
 pub struct Heartbeat<T> {
-    link: Link<T>,
+    outbox: Outbox<T>,
 }
 
 impl<T: Transport> Heartbeat<T> {
     /// An actor for an open socket.
     pub fn new(transport: T) -> Self {
-        Self { link: Link::new(transport) }
+        Self { outbox: Outbox::new(transport) }
     }
 }
 
@@ -29,7 +29,7 @@ impl<T: Transport> Actor for Heartbeat<T> {
 
 impl<T: Transport> Pumped for Heartbeat<T> {
     fn pump(&mut self, _: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
-        // The next poll of the link flushes what was pushed; the budget's end wakes the task again.
-        receive(&mut self.link, task, "heartbeat", Link::push).into()
+        // The next poll of the outbox flushes what was pushed; the budget's end wakes the task again.
+        receive(&mut self.outbox, task, "heartbeat", Outbox::push).into()
     }
 }

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::pump::{Pump, Pumped, receive};
 use crate::delivery::job::Parent;
 use crate::publisher::{Entry, Next, Publisher, Text};
-use crate::transport::{Link, Transport};
+use crate::transport::{Outbox, Transport};
 use crate::wire::content::IopubWelcome;
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, to_json};
 
@@ -34,7 +34,7 @@ const FIRST_SUBSCRIBER: Duration = Duration::from_secs(5);
 /// The XPUB socket. Empties the [`Publisher`]'s queue in order, greets every new subscriber (JEP 65), and
 /// keeps what it cannot send yet: a slow subscriber slows those who publish, it costs no message.
 pub struct IoPub<T> {
-    link: Link<T>,
+    outbox: Outbox<T>,
     publisher: Publisher,
     last_text: Option<(Arc<Parent>, Instant)>,
     timer: Pin<Box<Sleep>>,
@@ -61,7 +61,7 @@ impl<T: Transport> IoPub<T> {
     /// `patience`, nobody who prints waits for it any more.
     pub fn new(transport: T, publisher: Publisher, patience: Duration) -> Self {
         Self {
-            link: Link::new(transport),
+            outbox: Outbox::new(transport),
             publisher,
             last_text: None,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -103,9 +103,9 @@ impl<T: Transport> IoPub<T> {
 
     fn push(&mut self, entry: Entry) {
         match entry {
-            Entry::Message(message) => self.link.push(self.publisher.encode(message)),
+            Entry::Message(message) => self.outbox.push(self.publisher.encode(message)),
             Entry::Text(Text { parent, name, text, .. }) => {
-                self.link.push(self.publisher.encode_text(&parent, name, &text));
+                self.outbox.push(self.publisher.encode_text(&parent, name, &text));
                 self.last_text = Some((parent, Instant::now()));
             }
         }
@@ -122,7 +122,7 @@ impl<T: Transport> IoPub<T> {
 
     /// Sends what was not sent yet. False if the socket has no room for it: a subscriber does not read.
     fn has_room(&mut self, task: &mut TaskContext<'_>) -> bool {
-        if self.link.flush() {
+        if self.outbox.flush() {
             if self.refused_since.take().is_some() {
                 self.publisher.set_stuck(None);
             }
@@ -174,16 +174,16 @@ impl<T: Transport> Actor for IoPub<T> {
 impl<T: Transport> Pumped for IoPub<T> {
     fn pump(&mut self, _: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
         self.send(task);
-        let Self { link, publisher, awaited, .. } = self;
+        let Self { outbox, publisher, awaited, .. } = self;
         let waited = awaited.is_some();
-        // The next poll of the link flushes what was pushed; the budget's end wakes the task again. Nothing
+        // The next poll of the outbox flushes what was pushed; the budget's end wakes the task again. Nothing
         // may be sent after the last poll: a send can swallow the edge of a receive.
-        let received = receive(link, task, "iopub", |link, frames| match subscription(&frames) {
+        let received = receive(outbox, task, "iopub", |outbox, frames| match subscription(&frames) {
             Some((true, topic)) => {
-                link.greet(&topic, welcome(publisher, &topic));
+                outbox.greet(&topic, welcome(publisher, &topic));
                 *awaited = None;
             }
-            Some((false, topic)) => link.unsubscribe(&topic),
+            Some((false, topic)) => outbox.unsubscribe(&topic),
             None => debug!("something other than a subscription came in on iopub and was dropped"),
         });
         if waited && self.awaited.is_none() {

@@ -6,7 +6,7 @@ use std::task::{Context as TaskContext, Poll};
 use actix::fut::ActorFuture;
 use actix::prelude::*;
 
-use crate::transport::{Link, Transport, TransportError};
+use crate::transport::{Outbox, Transport, TransportError};
 use crate::wire::Frames;
 
 /// How many messages are taken from a socket before others on the thread get a turn.
@@ -37,14 +37,14 @@ impl<A: Pumped> ActorFuture<A> for Pump {
 
 /// Receives up to a budget of messages. When it returns, the task will be woken for what is left or comes.
 pub(super) fn receive<T: Transport>(
-    link: &mut Link<T>,
+    outbox: &mut Outbox<T>,
     task: &mut TaskContext<'_>,
     name: &str,
-    mut on_frames: impl FnMut(&mut Link<T>, Frames),
+    mut on_frames: impl FnMut(&mut Outbox<T>, Frames),
 ) -> Received {
     for _ in 0..BUDGET {
-        match link.poll(task) {
-            Poll::Ready(Ok(frames)) => on_frames(link, frames),
+        match outbox.poll(task) {
+            Poll::Ready(Ok(frames)) => on_frames(outbox, frames),
             Poll::Ready(Err(TransportError::Closed)) => return Received::Closed,
             Poll::Ready(Err(problem)) => tracing::error!(socket = name, %problem, "receiving failed"),
             Poll::Pending => return Received::All,

@@ -7,14 +7,15 @@ use thiserror::Error;
 use tracing::{debug, warn};
 
 use super::caller::{
-    Adopt, Caller, CallerError, Link, Post, PostToChild, Role, Spec, ThreadEnded, WhenEnded, Work,
+    Adopt, Caller, CallerError, CallerHandle, Dispatch, DispatchToChild, Role, Spec, Task, ThreadEnded,
+    WhenEnded,
 };
 use super::comms::{CommEvent, Comms, Describe};
 use super::lifecycle::{Interrupt, Lifecycle, Shutdown};
 use super::socket::{Barrier, Inbound, Passed};
 use super::subshell::{Close, Delete, Settle, Subshell};
 use crate::delivery::job::{Channel, Job};
-use crate::delivery::pending::{How, Promise};
+use crate::delivery::pending::{Outcome, Promise};
 use crate::delivery::request::Request;
 use crate::os::usage::Usage;
 use crate::publisher::Publisher;
@@ -32,7 +33,7 @@ use crate::wire::sanitize::{clipped, quoted};
 pub struct Router {
     routes: Routes,
     subshells: Subshells,
-    facts: Arc<Facts>,
+    facts: Arc<KernelFacts>,
     publisher: Publisher,
     usage: Usage,
     closing: bool,
@@ -56,7 +57,7 @@ pub enum Subshells {
 pub struct Shell {
     id: String,
     queue: Addr<Subshell>,
-    caller: Link,
+    caller: CallerHandle,
 }
 
 /// Where jobs go.
@@ -65,10 +66,10 @@ pub struct Routes {
     /// The main shell's queue.
     pub main: Addr<Subshell>,
     /// The Caller of the main thread: cells, comms.
-    pub shell: Link,
+    pub shell: CallerHandle,
     /// Its child: completion, inspection, history, which are answered while a cell runs. Starts the threads of
     /// further Callers.
-    pub control: Link,
+    pub control: CallerHandle,
     /// The open comms.
     pub comms: Addr<Comms>,
     /// Interrupt and shutdown.
@@ -76,7 +77,7 @@ pub struct Routes {
 }
 
 /// What never changes while the kernel runs.
-pub struct Facts {
+pub struct KernelFacts {
     /// What this kernel is.
     pub kernel_info: KernelInfoReply,
     /// The ports it listens on.
@@ -85,7 +86,7 @@ pub struct Facts {
     pub comms_in_subshells: bool,
 }
 
-impl Facts {
+impl KernelFacts {
     fn offers_subshells(&self) -> bool {
         self.kernel_info.supported_features.iter().any(|feature| feature == SUBSHELLS)
     }
@@ -96,7 +97,7 @@ pub const SUBSHELLS: &str = "kernel subshells";
 
 impl Router {
     /// A router with these routes.
-    pub fn new(routes: Routes, subshells: Subshells, facts: Arc<Facts>, publisher: Publisher) -> Self {
+    pub fn new(routes: Routes, subshells: Subshells, facts: Arc<KernelFacts>, publisher: Publisher) -> Self {
         Self { routes, subshells, facts, publisher, usage: Usage::new(), closing: false }
     }
 
@@ -116,12 +117,12 @@ impl Router {
                 }
                 let named = job.header.subshell_id.as_deref().filter(|_| self.facts.comms_in_subshells);
                 let caller = named.and_then(|id| self.subshell(id)).map_or(shell, |shell| &shell.caller);
-                caller.addr.do_send(Post(Arc::new(self.request(job))));
+                caller.addr.do_send(Dispatch(Arc::new(self.request(job))));
             }
             MessageType::CompleteRequest
             | MessageType::InspectRequest
             | MessageType::IsCompleteRequest
-            | MessageType::HistoryRequest => control.addr.do_send(Post(Arc::new(self.request(job)))),
+            | MessageType::HistoryRequest => control.addr.do_send(Dispatch(Arc::new(self.request(job)))),
             MessageType::CreateSubshellRequest
             | MessageType::DeleteSubshellRequest
             | MessageType::ListSubshellRequest => match &self.subshells {
@@ -167,8 +168,8 @@ impl Router {
         match (caller, mode) {
             (Err(message), _) => request.refuse("UnknownSubshell", &message),
             (_, Err(problem)) => request.refuse("RunModeError", &problem.to_string()),
-            (_, Ok(RunMode::Thread(options))) => shell.addr.do_send(PostToChild(request, options)),
-            (Ok(caller), Ok(RunMode::Queue | RunMode::Task)) => caller.addr.do_send(Post(request)),
+            (_, Ok(RunMode::Thread(options))) => shell.addr.do_send(DispatchToChild(request, options)),
+            (Ok(caller), Ok(RunMode::Queue | RunMode::Task)) => caller.addr.do_send(Dispatch(request)),
         }
     }
 
@@ -231,19 +232,19 @@ impl Router {
         };
         let caller = Caller::launch(spec, Some(control.inbox.clone()), Some(shell.addr.clone()))?;
         shell.addr.do_send(Adopt(caller.clone()));
-        if control.inbox.push(Work::Start(caller.clone())).is_err() {
+        if control.inbox.push(Task::Start(caller.clone())).is_err() {
             caller.addr.do_send(ThreadEnded);
             return Err(SubshellError::Ending);
         }
         let (publisher, socket) = (self.publisher.clone(), socket.clone());
-        let link = caller.clone();
-        let queue = Subshell::create(|ctx| Subshell::new(false, link, publisher, socket, ctx));
+        let handle = caller.clone();
+        let queue = Subshell::create(|ctx| Subshell::new(false, handle, publisher, socket, ctx));
         all.push(Shell { id: id.clone(), queue, caller });
         Ok(id)
     }
 
     /// The Caller of the subshell, if there was one with this id.
-    fn delete_subshell(&mut self, id: &str) -> Option<Link> {
+    fn delete_subshell(&mut self, id: &str) -> Option<CallerHandle> {
         let Subshells::Here { all, .. } = &mut self.subshells else {
             return None;
         };
@@ -374,7 +375,7 @@ impl Handler<DeleteSubshell> for Router {
             Some(caller) => caller.addr.do_send(WhenEnded(promise)),
             None => {
                 let (ename, evalue) = ("UnknownSubshell".to_owned(), unknown_subshell(&id));
-                promise.complete(How::Lost { ename, evalue });
+                promise.complete(Outcome::Lost { ename, evalue });
             }
         }
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::drop_log::{Dropped, SPAN};
+use super::drop_log::{DropLog, SPAN};
 use super::pump::{Pump, Pumped, Received, receive};
 use crate::delivery::job::{Channel, Job, Reply};
-use crate::transport::{Link, Transport};
+use crate::transport::{Outbox, Transport};
 use crate::wire::{Frames, Verifier};
 
 /// A barrier passes when nothing is left to receive, or after this many budgets of messages.
@@ -21,9 +21,9 @@ const BARRIER_PATIENCE: u32 = 1000;
 /// What is malformed is logged and dropped.
 pub struct Socket<T> {
     channel: Channel,
-    link: Link<T>,
+    outbox: Outbox<T>,
     verifier: Arc<Verifier>,
-    dropped: Dropped,
+    drop_log: DropLog,
     router: Recipient<Inbound>,
     /// Who has asked, and for how many more budgets of messages it may wait.
     barriers: Vec<(Recipient<Passed>, u32)>,
@@ -62,9 +62,13 @@ impl<T: Transport> Socket<T> {
         Self {
             channel,
             // A prompt is the only thing that a client is sent before it has sent something on this socket.
-            link: if channel == Channel::Stdin { Link::patient(transport) } else { Link::new(transport) },
+            outbox: if channel == Channel::Stdin {
+                Outbox::patient(transport)
+            } else {
+                Outbox::new(transport)
+            },
             verifier,
-            dropped: Dropped::default(),
+            drop_log: DropLog::default(),
             router,
             barriers: Vec::new(),
             retrying: None,
@@ -81,29 +85,29 @@ impl<T: Transport> Actor for Socket<T> {
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> Running {
-        self.link.flush();
+        self.outbox.flush();
         Running::Stop
     }
 }
 
 impl<T: Transport> Pumped for Socket<T> {
     fn pump(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()> {
-        let Self { channel, link, verifier, dropped, router, .. } = self;
+        let Self { channel, outbox, verifier, drop_log, router, .. } = self;
         let received =
-            receive(link, task, channel.as_str(), |_, frames: Frames| match verifier.decode(frames) {
+            receive(outbox, task, channel.as_str(), |_, frames: Frames| match verifier.decode(frames) {
                 Ok(message) => {
                     router.do_send(Inbound::Job(Job::new(*channel, message, ctx.address().recipient())));
                 }
                 Err(problem) => {
-                    if dropped.log(channel.as_str(), &problem) {
-                        ctx.run_later(SPAN, |socket, _| socket.dropped.log_rest(socket.channel.as_str()));
+                    if drop_log.log(channel.as_str(), &problem) {
+                        ctx.run_later(SPAN, |socket, _| socket.drop_log.log_rest(socket.channel.as_str()));
                     }
                 }
             });
-        if self.link.has_stranded() && self.retrying.is_none() {
+        if self.outbox.has_stranded() && self.retrying.is_none() {
             self.retrying = Some(task.waker().clone());
             ctx.run_later(RETRY, |socket, _| {
-                socket.link.retry();
+                socket.outbox.retry();
                 // Not sent from here: a send can swallow the edge of a receive.
                 if let Some(waker) = socket.retrying.take() {
                     waker.wake();
@@ -128,7 +132,7 @@ impl<T: Transport> Handler<Reply> for Socket<T> {
     type Result = ();
 
     fn handle(&mut self, Reply(frames): Reply, _: &mut Self::Context) {
-        self.link.push(frames);
+        self.outbox.push(frames);
     }
 }
 

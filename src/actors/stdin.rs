@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 
 use super::socket::Inbound;
 use crate::delivery::job::{Job, Parent, Reply};
-use crate::os::wake_fd::Bell;
+use crate::os::wake_fd::WakeFd;
 use crate::publisher::Publisher;
 use crate::wire::content::{Content, InputReply, InputRequest};
 use crate::wire::sanitize::clipped;
@@ -30,21 +30,21 @@ struct Open {
     answer: Arc<Answer>,
 }
 
-/// The place where the answer to one prompt arrives; the thread that asks waits on its bell.
+/// The place where the answer to one prompt arrives; the thread that asks waits on its wake fd.
 pub struct Answer {
     value: Mutex<Option<String>>,
-    bell: Bell,
+    wake_fd: WakeFd,
 }
 
 impl Answer {
     /// No answer yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { value: Mutex::new(None), bell: Bell::new()? })
+        Ok(Self { value: Mutex::new(None), wake_fd: WakeFd::new()? })
     }
 
     /// Rings when the answer is here.
-    pub fn bell(&self) -> &Bell {
-        &self.bell
+    pub fn wake_fd(&self) -> &WakeFd {
+        &self.wake_fd
     }
 
     /// The answer, if it is here.
@@ -54,7 +54,7 @@ impl Answer {
 
     fn give(&self, value: String) {
         *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-        self.bell.ring();
+        self.wake_fd.notify();
     }
 }
 

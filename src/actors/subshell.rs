@@ -7,11 +7,11 @@ use std::time::Duration;
 use actix::prelude::*;
 use tracing::{debug, warn};
 
-use super::caller::{Link, Post, Stop, Work};
+use super::caller::{CallerHandle, Dispatch, Stop, Task};
 use super::socket::{Barrier, Passed};
 use crate::delivery::inbox::Inbox;
 use crate::delivery::job::Job;
-use crate::delivery::request::{Done, Lane, Request};
+use crate::delivery::request::{Done, QueueGate, Request};
 use crate::publisher::Publisher;
 use crate::wire::content::ExecuteRequest;
 
@@ -19,13 +19,13 @@ use crate::wire::content::ExecuteRequest;
 ///
 /// Cells are posted to the Caller's thread at once, so that it goes from one to the next without a round
 /// trip; each begins only if its turn has come and nothing has aborted it. When a cell fails, the thread
-/// itself closes the [`Lane`] before it can begin another. This actor then has the socket put a mark behind
+/// itself closes the [`QueueGate`] before it can begin another. This actor then has the socket put a mark behind
 /// everything that has arrived, and when the mark comes back it lets the failed cell's reply out, answers
-/// every cell ahead of the mark with `aborted`, and opens the lane.
+/// every cell ahead of the mark with `aborted`, and opens the gate.
 pub struct Subshell {
-    lane: Arc<Lane>,
+    gate: Arc<QueueGate>,
     queue: VecDeque<Arc<Request>>,
-    caller: Link,
+    caller: CallerHandle,
     publisher: Publisher,
     socket: Recipient<Barrier>,
     aborting: Aborting,
@@ -55,7 +55,7 @@ pub struct Close;
 #[rtype(result = "()")]
 pub struct Delete {
     /// The inbox of the thread that cancels cells on other threads.
-    pub canceller: Arc<Inbox<Work>>,
+    pub canceller: Arc<Inbox<Task>>,
 }
 
 /// Asks for a [`Passed`] when the replies of all cells that have ended by now are with the socket.
@@ -73,13 +73,13 @@ impl Subshell {
     /// the shell socket's actor: it knows what has arrived.
     pub fn new(
         main: bool,
-        caller: Link,
+        caller: CallerHandle,
         publisher: Publisher,
         socket: Recipient<Barrier>,
         ctx: &mut Context<Self>,
     ) -> Self {
         Self {
-            lane: Arc::new(Lane::new(main, ctx.address().downgrade().recipient())),
+            gate: Arc::new(QueueGate::new(main, ctx.address().downgrade().recipient())),
             queue: VecDeque::new(),
             caller,
             publisher,
@@ -110,12 +110,12 @@ impl Handler<Job> for Subshell {
                 return request.refuse("InvalidRequest", &problem.to_string());
             }
         };
-        let lane = Some(self.lane.clone());
-        let request = Arc::new(Request::execute(job, content, self.publisher.clone(), lane));
+        let gate = Some(self.gate.clone());
+        let request = Arc::new(Request::execute(job, content, self.publisher.clone(), gate));
         match self.aborting {
             Aborting::No => {
                 self.queue.push_back(request.clone());
-                self.caller.addr.do_send(Post(request));
+                self.caller.addr.do_send(Dispatch(request));
             }
             // Answered behind the cell that failed.
             Aborting::UntilBarrier => self.queue.push_back(request),
@@ -156,7 +156,7 @@ impl Handler<Passed> for Subshell {
         self.abort_queued();
         if self.aborting == Aborting::UntilBarrier {
             self.aborting = Aborting::No;
-            self.lane.resume();
+            self.gate.resume();
         }
     }
 }
@@ -178,7 +178,7 @@ impl Handler<Delete> for Subshell {
         self.abort_queued();
         self.caller.addr.do_send(Stop);
         // Also if the queue is empty: there may be tasks.
-        if canceller.push(Work::Cancel(self.caller.spec.id)).is_err() {
+        if canceller.push(Task::Cancel(self.caller.spec.id)).is_err() {
             debug!("nobody cancels the cells of a deleted subshell: the kernel is ending");
         }
         if self.queue.is_empty() {

@@ -1,6 +1,6 @@
 //! The inbox of a Caller's thread: the one place where work crosses from Rust into Python.
 //!
-//! A Rust thread pushes and, if the reader has been idle, rings a bell (a descriptor). The thread's event
+//! A Rust thread pushes and, if the reader has been idle, rings a wake fd (a descriptor). The thread's event
 //! loop watches that descriptor and drains the inbox. No step needs the GIL on the pushing side.
 
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::os::wake_fd::Bell;
+use crate::os::wake_fd::WakeFd;
 
 /// A queue with a descriptor that is readable while there is something new in it.
 pub struct Inbox<W> {
@@ -17,48 +17,48 @@ pub struct Inbox<W> {
 
 struct Queue<W> {
     work: VecDeque<W>,
-    /// The bell has been rung and the reader has not come yet.
+    /// The wake fd has been notified and the reader has not come yet.
     armed: bool,
     /// None when the reader is gone for good: the descriptor is free, whoever may still hold the inbox.
-    bell: Option<Arc<Bell>>,
+    wake_fd: Option<Arc<WakeFd>>,
 }
 
 impl<W> Queue<W> {
-    /// The bell, if the reader is to be woken; to be rung when the lock is released: the reader would only wait for
+    /// The wake fd, if the reader is to be woken; to be rung when the lock is released: the reader would only wait for
     /// that.
-    fn arm(&mut self) -> Option<Arc<Bell>> {
-        if std::mem::replace(&mut self.armed, true) { None } else { self.bell.clone() }
+    fn arm(&mut self) -> Option<Arc<WakeFd>> {
+        if std::mem::replace(&mut self.armed, true) { None } else { self.wake_fd.clone() }
     }
 }
 
 impl<W> Inbox<W> {
     /// An empty inbox.
     pub fn new() -> io::Result<Self> {
-        let bell = Some(Arc::new(Bell::new()?));
-        Ok(Self { queue: Mutex::new(Queue { work: VecDeque::new(), armed: false, bell }) })
+        let wake_fd = Some(Arc::new(WakeFd::new()?));
+        Ok(Self { queue: Mutex::new(Queue { work: VecDeque::new(), armed: false, wake_fd }) })
     }
 
     /// Adds work and wakes the reader. Hands the work back if the reader is gone.
     pub fn push(&self, work: W) -> Result<(), W> {
         let mut queue = self.lock();
-        if queue.bell.is_none() {
+        if queue.wake_fd.is_none() {
             return Err(work);
         }
         queue.work.push_back(work);
-        ring(queue);
+        notify(queue);
         Ok(())
     }
 
     /// Wakes the reader, for work that is somewhere else.
-    pub fn ring(&self) {
-        ring(self.lock());
+    pub fn notify(&self) {
+        notify(self.lock());
     }
 
-    /// Takes everything. The bell is silenced before the queue is read: the other order loses wake-ups.
+    /// Takes everything. The wake fd is silenced before the queue is read: the other order loses wake-ups.
     pub fn drain(&self) -> VecDeque<W> {
         let mut queue = self.lock();
-        if let Some(bell) = &queue.bell {
-            bell.clear();
+        if let Some(wake_fd) = &queue.wake_fd {
+            wake_fd.clear();
         }
         queue.armed = false;
         std::mem::take(&mut queue.work)
@@ -67,7 +67,7 @@ impl<W> Inbox<W> {
     /// Refuses all further work and returns what was never taken. Nobody may watch the descriptor any more.
     pub fn close(&self) -> VecDeque<W> {
         let mut queue = self.lock();
-        queue.bell = None;
+        queue.wake_fd = None;
         std::mem::take(&mut queue.work)
     }
 
@@ -83,13 +83,13 @@ impl<W> Inbox<W> {
 
     /// The descriptor that is readable while there is something to drain; -1 once it is closed.
     pub fn fd(&self) -> RawFd {
-        self.lock().bell.as_ref().map_or(-1, |bell| bell.fd())
+        self.lock().wake_fd.as_ref().map_or(-1, |wake_fd| wake_fd.fd())
     }
 
     /// Blocks until there is something to drain.
     pub fn wait(&self) -> io::Result<()> {
-        let bell = self.lock().bell.clone();
-        bell.map_or(Ok(()), |bell| bell.wait())
+        let wake_fd = self.lock().wake_fd.clone();
+        wake_fd.map_or(Ok(()), |wake_fd| wake_fd.wait())
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {
@@ -98,11 +98,11 @@ impl<W> Inbox<W> {
     }
 }
 
-fn ring<W>(mut queue: MutexGuard<'_, Queue<W>>) {
-    let bell = queue.arm();
+fn notify<W>(mut queue: MutexGuard<'_, Queue<W>>) {
+    let wake_fd = queue.arm();
     drop(queue);
-    if let Some(bell) = bell {
-        bell.ring();
+    if let Some(wake_fd) = wake_fd {
+        wake_fd.notify();
     }
 }
 
@@ -137,13 +137,13 @@ mod tests {
     fn a_ring_wakes_the_reader_once_though_there_is_nothing_to_drain() {
         let inbox = Inbox::new().unwrap();
         assert!(!is_readable(&inbox));
-        inbox.ring();
-        inbox.ring();
+        inbox.notify();
+        inbox.notify();
         assert!(is_readable(&inbox));
         inbox.wait().unwrap();
         assert!(inbox.drain().is_empty());
         assert!(!is_readable(&inbox), "both rings were for the same reading");
-        inbox.ring();
+        inbox.notify();
         assert!(is_readable(&inbox));
     }
 
@@ -152,10 +152,10 @@ mod tests {
         let inbox = Inbox::new().unwrap();
         for ring_first in [true, false] {
             if ring_first {
-                inbox.ring();
+                inbox.notify();
             }
             inbox.push(1).unwrap();
-            inbox.ring();
+            inbox.notify();
             assert!(is_readable(&inbox));
             assert_eq!(inbox.drain(), [1]);
             assert!(!is_readable(&inbox));
@@ -166,7 +166,7 @@ mod tests {
     fn a_closed_inbox_has_no_descriptor_and_nobody_waits_for_it() {
         let inbox = Inbox::new().unwrap();
         assert!(inbox.close().is_empty());
-        inbox.ring();
+        inbox.notify();
         assert_eq!(inbox.push(1), Err(1));
         assert_eq!(inbox.fd(), -1);
         inbox.wait().unwrap();

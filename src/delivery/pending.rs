@@ -11,12 +11,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use crate::actors::caller::Work;
+use crate::actors::caller::Task;
 use crate::delivery::inbox::Inbox;
 
 /// How a [`Pending`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum Outcome {
     /// With a value. Which one, Python knows; it is None if an actor completed it.
     Value,
     /// With an exception that Python knows.
@@ -42,7 +42,7 @@ pub struct Pending {
 #[derive(Default)]
 struct State {
     /// How it ended, once it has.
-    how: Option<How>,
+    outcome: Option<Outcome>,
     /// Why it is to be cancelled. Set as soon as that is asked for, which may be long before it ends.
     message: Option<String>,
     /// Who carries out a cancellation.
@@ -53,11 +53,11 @@ struct State {
 }
 
 impl State {
-    fn settle(&mut self, how: How) -> Option<(Option<Waker>, Waiters)> {
-        if self.how.is_some() {
+    fn settle(&mut self, outcome: Outcome) -> Option<(Option<Waker>, Waiters)> {
+        if self.outcome.is_some() {
             return None;
         }
-        self.how = Some(if self.message.is_some() { How::Cancelled } else { how });
+        self.outcome = Some(if self.message.is_some() { Outcome::Cancelled } else { outcome });
         Some((self.canceller.take(), Waiters(mem::take(&mut self.waiters))))
     }
 
@@ -80,15 +80,15 @@ impl Pending {
     }
 
     /// Ends it and wakes all who wait. False if it had ended already.
-    pub fn complete(&self, how: How) -> bool {
-        self.settle(how).is_some()
+    pub fn complete(&self, outcome: Outcome) -> bool {
+        self.settle(outcome).is_some()
     }
 
     /// Ends it, and leaves it to the caller when those who wait are woken: when he drops them. None if it had
     /// ended already.
-    pub fn settle(&self, how: How) -> Option<Waiters> {
+    pub fn settle(&self, outcome: Outcome) -> Option<Waiters> {
         // Nothing is woken or dropped with the lock held: that may run anybody's code.
-        let settled = self.lock().settle(how);
+        let settled = self.lock().settle(outcome);
         settled.map(|(_canceller, waiters)| waiters)
     }
 
@@ -99,7 +99,7 @@ impl Pending {
             Asked::Ended => return self.cancelled(),
             Asked::Canceller(canceller) => canceller.wake(),
             Asked::Nobody => {
-                self.complete(How::Cancelled);
+                self.complete(Outcome::Cancelled);
             }
         }
         true
@@ -109,7 +109,7 @@ impl Pending {
     /// rest to the caller.
     pub fn ask(&self, message: Option<&str>) -> Asked {
         let mut state = self.lock();
-        if state.how.is_some() {
+        if state.outcome.is_some() {
             return Asked::Ended;
         }
         state.note(message);
@@ -120,7 +120,7 @@ impl Pending {
     /// asked already, he is woken at once. False if it has ended already.
     pub fn set_canceller(&self, canceller: Waker) -> bool {
         let mut state = self.lock();
-        if state.how.is_some() {
+        if state.outcome.is_some() {
             return false;
         }
         let asked = state.message.is_some().then(|| canceller.clone());
@@ -140,14 +140,14 @@ impl Pending {
     }
 
     /// As [`on_done`](Self::on_done), for what a thread with an inbox has registered there. Does the same as
-    /// [`Work::waker`], but that thread can [take it out](Waiters::take_tokens) again.
-    pub fn on_done_at(&self, inbox: Arc<Inbox<Work>>, token: u64) -> Option<u64> {
+    /// [`Task::waker`], but that thread can [take it out](Waiters::take_tokens) again.
+    pub fn on_done_at(&self, inbox: Arc<Inbox<Task>>, token: u64) -> Option<u64> {
         self.add(Waiter::Token(inbox, token))
     }
 
     fn add(&self, waiter: Waiter) -> Option<u64> {
         let mut state = self.lock();
-        if state.how.is_some() {
+        if state.outcome.is_some() {
             return None;
         }
         let id = state.next_id;
@@ -168,13 +168,13 @@ impl Pending {
     }
 
     /// How it ended, once it has.
-    pub fn how(&self) -> Option<How> {
-        self.lock().how.clone()
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.lock().outcome.clone()
     }
 
     /// Whether it has ended.
     pub fn done(&self) -> bool {
-        self.lock().how.is_some()
+        self.lock().outcome.is_some()
     }
 
     /// Whether its cancellation was asked for. It may still be open.
@@ -211,7 +211,7 @@ pub enum Asked {
 
 enum Waiter {
     Waker(Waker),
-    Token(Arc<Inbox<Work>>, u64),
+    Token(Arc<Inbox<Task>>, u64),
 }
 
 impl Waiter {
@@ -219,7 +219,7 @@ impl Waiter {
         match self {
             Self::Waker(waker) => waker.wake(),
             // Nobody waits behind an inbox that is closed.
-            Self::Token(inbox, token) => drop(inbox.push(Work::Wake(token))),
+            Self::Token(inbox, token) => drop(inbox.push(Task::Wake(token))),
         }
     }
 }
@@ -236,7 +236,7 @@ impl Waiters {
 
     /// Takes out those who wait behind one inbox. It is up to the caller, who must be the thread that drains it, to
     /// wake them.
-    pub fn take_tokens(&mut self, of: &Arc<Inbox<Work>>) -> Vec<u64> {
+    pub fn take_tokens(&mut self, of: &Arc<Inbox<Task>>) -> Vec<u64> {
         let theirs = |waiter: &mut (u64, Waiter)| match &waiter.1 {
             Waiter::Token(inbox, token) if Arc::ptr_eq(inbox, of) => Some(*token),
             _ => None,
@@ -270,13 +270,13 @@ impl Wait {
 }
 
 impl Future for Wait {
-    type Output = How;
+    type Output = Outcome;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<How> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         self.forget();
         self.id = self.pending.on_done(context.waker().clone());
-        match self.pending.how() {
-            Some(how) => Poll::Ready(how),
+        match self.pending.outcome() {
+            Some(outcome) => Poll::Ready(outcome),
             None => Poll::Pending,
         }
     }
@@ -289,7 +289,7 @@ impl Drop for Wait {
 }
 
 /// The duty to complete a [`Pending`], as an actor has it. If it is dropped, because the actor has ended or its
-/// mailbox is gone, the pending is [lost](How::Lost), so that nobody waits for ever.
+/// mailbox is gone, the pending is [lost](Outcome::Lost), so that nobody waits for ever.
 pub struct Promise(Arc<Pending>);
 
 impl Promise {
@@ -300,8 +300,8 @@ impl Promise {
 
     /// Completes it and wakes all who wait. False if it had ended already.
     #[allow(clippy::must_use_candidate)]
-    pub fn complete(self, how: How) -> bool {
-        self.0.complete(how)
+    pub fn complete(self, outcome: Outcome) -> bool {
+        self.0.complete(outcome)
     }
 }
 
@@ -315,7 +315,7 @@ impl Deref for Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.0.complete(How::Lost {
+        self.0.complete(Outcome::Lost {
             ename: "PendingLost".into(),
             evalue: "the part of the kernel that was to complete this has ended: ask for it again".into(),
         });
@@ -357,8 +357,8 @@ mod tests {
         (count.clone(), count.into())
     }
 
-    fn lost() -> How {
-        How::Lost { ename: "CallerStopped".into(), evalue: "it has stopped".into() }
+    fn lost() -> Outcome {
+        Outcome::Lost { ename: "CallerStopped".into(), evalue: "it has stopped".into() }
     }
 
     #[test]
@@ -366,9 +366,9 @@ mod tests {
         let pending = Pending::new();
         assert!(!pending.done());
         assert!(pending.complete(lost()));
-        assert!(!pending.complete(How::Value));
+        assert!(!pending.complete(Outcome::Value));
         assert!(!pending.cancel(Some("too late")));
-        assert_eq!(pending.how(), Some(lost()));
+        assert_eq!(pending.outcome(), Some(lost()));
         assert!(!pending.cancelled());
         assert_eq!(pending.message(), None);
     }
@@ -388,7 +388,7 @@ mod tests {
             .collect();
         pending.forget(ids[3]);
         pending.forget(ids[3]);
-        pending.complete(How::Value);
+        pending.complete(Outcome::Value);
         pending.forget(ids[0]);
         assert_eq!(*woken.lock().unwrap(), [0, 1, 2, 4]);
         assert_eq!(pending.on_done(Waker::noop().clone()), None);
@@ -399,19 +399,19 @@ mod tests {
         let (count, waker) = count();
         let pending = Pending::new();
         pending.on_done(waker).unwrap();
-        let waiters = pending.settle(How::Value).unwrap();
+        let waiters = pending.settle(Outcome::Value).unwrap();
         assert!(pending.done());
         assert_eq!(count.get(), 0);
         drop(waiters);
         assert_eq!(count.get(), 1);
-        assert!(pending.settle(How::Value).is_none());
+        assert!(pending.settle(Outcome::Value).is_none());
     }
 
     #[test]
     fn tokens_go_to_their_inbox_or_to_who_takes_them() {
-        let tokens = |inbox: &Inbox<Work>| -> Vec<u64> {
+        let tokens = |inbox: &Inbox<Task>| -> Vec<u64> {
             let token =
-                |work| if let Work::Wake(token) = work { token } else { panic!("a token was to come") };
+                |work| if let Task::Wake(token) = work { token } else { panic!("a token was to come") };
             inbox.drain().into_iter().map(token).collect()
         };
         let [mine, other] = [0, 1].map(|_| Arc::new(Inbox::new().unwrap()));
@@ -421,7 +421,7 @@ mod tests {
         pending.on_done(waker).unwrap();
         pending.on_done_at(other.clone(), 2).unwrap();
         pending.on_done_at(mine.clone(), 3).unwrap();
-        let mut waiters = pending.settle(How::Value).unwrap();
+        let mut waiters = pending.settle(Outcome::Value).unwrap();
         assert!(waiters.have_tokens());
         assert_eq!(waiters.take_tokens(&mine), [1, 3]);
         assert!(waiters.have_tokens());
@@ -435,7 +435,7 @@ mod tests {
         let pending = Pending::new();
         pending.on_done(waker).unwrap();
         assert!(pending.cancel(None));
-        assert_eq!(pending.how(), Some(How::Cancelled));
+        assert_eq!(pending.outcome(), Some(Outcome::Cancelled));
         assert_eq!(pending.message().as_deref(), Some(""));
         assert_eq!(count.get(), 1);
         assert!(pending.cancel(Some("again")), "still cancelled");
@@ -454,8 +454,8 @@ mod tests {
         assert!(pending.cancelled());
         assert_eq!(asked.get(), 3);
         assert_eq!(pending.message().as_deref(), Some("one\ntwo"));
-        assert!(pending.complete(How::Value), "that was the canceller, or somebody who came before him");
-        assert_eq!(pending.how(), Some(How::Cancelled), "a cancellation cannot be undone");
+        assert!(pending.complete(Outcome::Value), "that was the canceller, or somebody who came before him");
+        assert_eq!(pending.outcome(), Some(Outcome::Cancelled), "a cancellation cannot be undone");
         assert!(!pending.set_canceller(Waker::noop().clone()));
     }
 
@@ -478,8 +478,8 @@ mod tests {
         assert!(matches!(pending.ask(Some("why")), Asked::Canceller(_)));
         assert_eq!(asked.get(), 1, "by set_canceller(), not by ask()");
         assert!(pending.cancelled() && !pending.done());
-        pending.complete(How::Error);
-        assert_eq!(pending.how(), Some(How::Cancelled));
+        pending.complete(Outcome::Error);
+        assert_eq!(pending.outcome(), Some(Outcome::Cancelled));
         assert!(matches!(pending.ask(Some("more")), Asked::Ended));
         assert_eq!(pending.message().as_deref(), Some("why"));
     }
@@ -490,11 +490,11 @@ mod tests {
         let promise = Promise::new(pending.clone());
         assert!(!promise.cancelled());
         drop(promise);
-        assert!(matches!(pending.how(), Some(How::Lost { ename, .. }) if ename == "PendingLost"));
+        assert!(matches!(pending.outcome(), Some(Outcome::Lost { ename, .. }) if ename == "PendingLost"));
 
         let pending = Arc::new(Pending::new());
-        assert!(Promise::new(pending.clone()).complete(How::Value));
-        assert_eq!(pending.how(), Some(How::Value));
+        assert!(Promise::new(pending.clone()).complete(Outcome::Value));
+        assert_eq!(pending.outcome(), Some(Outcome::Value));
     }
 
     #[test]
@@ -507,15 +507,15 @@ mod tests {
         assert_eq!(pending.lock().waiters.len(), 0);
 
         let completer = pending.clone();
-        let how = actix::System::new().block_on(async move {
+        let outcome = actix::System::new().block_on(async move {
             let wait = pending.wait();
             let thread = thread::spawn(move || completer.complete(lost()));
-            let how = tokio::time::timeout(PATIENCE, wait).await.unwrap();
+            let outcome = tokio::time::timeout(PATIENCE, wait).await.unwrap();
             thread.join().unwrap();
-            assert_eq!(pending.wait().await, how, "waiting for what has ended does not wait");
-            how
+            assert_eq!(pending.wait().await, outcome, "waiting for what has ended does not wait");
+            outcome
         });
-        assert_eq!(how, lost());
+        assert_eq!(outcome, lost());
     }
 
     /// Wakes a thread that is parked.
@@ -528,7 +528,7 @@ mod tests {
         }
     }
 
-    fn wait_for_it(pending: &Pending) -> How {
+    fn wait_for_it(pending: &Pending) -> Outcome {
         let woken = Arc::new(Unpark(thread::current(), AtomicUsize::new(0)));
         let start = Instant::now();
         if pending.on_done(woken.clone().into()).is_some() {
@@ -537,7 +537,7 @@ mod tests {
                 assert!(start.elapsed() < PATIENCE, "a wake-up was lost");
             }
         }
-        pending.how().unwrap()
+        pending.outcome().unwrap()
     }
 
     #[test]
@@ -560,13 +560,13 @@ mod tests {
                         if round % SHARED == 0 {
                             barrier.wait();
                         }
-                        let settle = |how| {
-                            if pending.complete(how) {
+                        let settle = |outcome| {
+                            if pending.complete(outcome) {
                                 ended[round].fetch_add(1, Ordering::SeqCst);
                             }
                         };
                         match (round + me) % THREADS {
-                            0 => settle(How::Value),
+                            0 => settle(Outcome::Value),
                             1 => settle(lost()),
                             2 => {
                                 // Carries out a cancellation, if one comes before the end.
@@ -574,7 +574,7 @@ mod tests {
                                 pending.set_canceller(asked.clone().into());
                                 pending.cancel(Some("me"));
                                 if asked.1.load(Ordering::SeqCst) == 1 {
-                                    settle(How::Cancelled);
+                                    settle(Outcome::Cancelled);
                                 }
                             }
                             3 => {
@@ -598,9 +598,12 @@ mod tests {
         for other in seen {
             assert!(other == first, "all see the same end");
         }
-        for (ended, how) in ended.iter().zip(first) {
+        for (ended, outcome) in ended.iter().zip(first) {
             let ended = ended.load(Ordering::SeqCst);
-            assert!(ended == 1 || (ended == 0 && how == How::Cancelled), "ended {ended} times: {how:?}");
+            assert!(
+                ended == 1 || (ended == 0 && outcome == Outcome::Cancelled),
+                "ended {ended} times: {outcome:?}"
+            );
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Request {
     /// The content of an `execute_request`, read.
     pub execute: Option<ExecuteRequest>,
     publisher: Publisher,
-    lane: Option<Arc<Lane>>,
+    gate: Option<Arc<QueueGate>>,
     state: AtomicU8,
     /// The reply, from when it is made to when the request ends.
     reply: Mutex<Option<Frames>>,
@@ -43,12 +43,12 @@ const FINISHED: u8 = 3;
 const ABORTED: u8 = 4;
 
 /// What a subshell's queue and the thread that runs its cells share.
-pub struct Lane {
+pub struct QueueGate {
     /// A cell has failed: no cell that was queued behind it may begin.
     aborting: AtomicBool,
     /// Whether this is the main shell.
     main: bool,
-    /// Weak, because the subshell owns its lane: it would never end.
+    /// Weak, because the subshell owns its gate: it would never end.
     done: WeakRecipient<Done>,
 }
 
@@ -62,8 +62,8 @@ pub struct Done {
     pub abort: bool,
 }
 
-impl Lane {
-    /// A lane whose ended cells are reported to `done`.
+impl QueueGate {
+    /// A gate whose ended cells are reported to `done`.
     pub fn new(main: bool, done: WeakRecipient<Done>) -> Self {
         Self { aborting: AtomicBool::new(false), main, done }
     }
@@ -85,7 +85,7 @@ impl Lane {
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ReplyStatus {
     /// It did what was asked.
     Ok,
     /// It failed.
@@ -98,22 +98,27 @@ impl Request {
         Self::queued(job, None, publisher, None)
     }
 
-    /// A queued `execute_request`; of the subshell that the lane belongs to, if it has a queue.
-    pub fn execute(job: Job, content: ExecuteRequest, publisher: Publisher, lane: Option<Arc<Lane>>) -> Self {
-        Self::queued(job, Some(content), publisher, lane)
+    /// A queued `execute_request`; of the subshell that the gate belongs to, if it has a queue.
+    pub fn execute(
+        job: Job,
+        content: ExecuteRequest,
+        publisher: Publisher,
+        gate: Option<Arc<QueueGate>>,
+    ) -> Self {
+        Self::queued(job, Some(content), publisher, gate)
     }
 
     fn queued(
         job: Job,
         execute: Option<ExecuteRequest>,
         publisher: Publisher,
-        lane: Option<Arc<Lane>>,
+        gate: Option<Arc<QueueGate>>,
     ) -> Self {
         Self {
             job,
             execute,
             publisher,
-            lane,
+            gate,
             state: AtomicU8::new(QUEUED),
             reply: Mutex::new(None),
             started: OnceLock::new(),
@@ -121,8 +126,8 @@ impl Request {
     }
 
     /// Whether it is a cell in the queue of a shell.
-    pub fn has_lane(&self) -> bool {
-        self.lane.is_some()
+    pub fn has_gate(&self) -> bool {
+        self.gate.is_some()
     }
 
     /// Where the request publishes.
@@ -137,7 +142,7 @@ impl Request {
     }
 
     fn may_begin(&self) -> bool {
-        !self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire))
+        !self.gate.as_ref().is_some_and(|gate| gate.aborting.load(Ordering::Acquire))
     }
 
     /// `has_more`: something else is published at once.
@@ -147,7 +152,7 @@ impl Request {
         }
         // A OnceLock that is set already keeps its value; a request begins only once.
         self.started.get_or_init(Utc::now);
-        if self.lane.as_ref().is_some_and(|lane| lane.main) {
+        if self.gate.as_ref().is_some_and(|gate| gate.main) {
             self.publisher.set_foreground(&self.job.parent);
         }
         if has_more {
@@ -219,26 +224,26 @@ impl Request {
     /// When a cell fails and those behind it are not to run, that is told to its subshell, which
     /// [releases](Request::release) the reply: a client that knows of the failure may send a cell that is to
     /// run, so what was sent before must be known first.
-    pub fn finish(&self, outcome: Outcome) {
+    pub fn finish(&self, status: ReplyStatus) {
         let stops = self.execute.as_ref().is_some_and(|execute| execute.stop_on_error && !execute.silent);
-        self.finish_and(outcome == Outcome::Error && stops);
+        self.finish_and(status == ReplyStatus::Error && stops);
     }
 
     /// Like [`Request::finish`]; `abort` says whether the cells behind this one are not to run.
     pub fn finish_and(&self, abort: bool) {
-        match &self.lane {
-            Some(lane) if abort => {
+        match &self.gate {
+            Some(gate) if abort => {
                 // Before anything else: the thread may begin the next cell as soon as this returns.
-                lane.aborting.store(true, Ordering::Release);
+                gate.aborting.store(true, Ordering::Release);
                 if self.move_on(BEGUN, FAILED) {
-                    lane.done(self, true);
+                    gate.done(self, true);
                 }
             }
-            lane => {
+            gate => {
                 if self.move_on(BEGUN, FINISHED) {
                     self.end();
-                    if let Some(lane) = lane {
-                        lane.done(self, false);
+                    if let Some(gate) = gate {
+                        gate.done(self, false);
                     }
                 }
             }
@@ -295,14 +300,14 @@ impl Request {
             self.publisher.content(&self.job.parent, &error);
         }
         self.reply_error(ename, evalue, traceback);
-        self.finish(Outcome::Error);
+        self.finish(ReplyStatus::Error);
     }
 
     /// Answers a request that needs no Python: busy, the reply, idle.
     pub fn answer(&self, content: &impl serde::Serialize) {
         if self.may_begin() && self.start(true) {
             self.reply(to_json(content), None, Vec::new());
-            self.finish(Outcome::Ok);
+            self.finish(ReplyStatus::Ok);
         }
     }
 
@@ -342,7 +347,7 @@ impl Drop for Assignment {
         const LOST: &str = "the thread that was to answer this request has ended";
         match self.state.load(Ordering::Acquire) {
             // Aborted cells are answered by their subshell; the others cannot wait for anybody.
-            QUEUED if self.lane.as_ref().is_some_and(|lane| lane.aborting.load(Ordering::Acquire)) => {}
+            QUEUED if self.gate.as_ref().is_some_and(|gate| gate.aborting.load(Ordering::Acquire)) => {}
             QUEUED => self.refuse("CallerStopped", LOST),
             _ => self.give_up("CallerStopped", LOST),
         }

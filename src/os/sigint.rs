@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::wake_fd::Bell;
+use super::wake_fd::WakeFd;
 
 /// How long Python has to notice a signal before its system call is cut short, the first time.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// take a minute and a half, it is left alone.
 const ATTEMPTS: u32 = 11;
 
-static BELL: OnceLock<Bell> = OnceLock::new();
+static BELL: OnceLock<WakeFd> = OnceLock::new();
 static PYTHONS_HANDLER: AtomicUsize = AtomicUsize::new(0);
 static CAME: AtomicU64 = AtomicU64::new(0);
 static NOTICED: AtomicU64 = AtomicU64::new(0);
@@ -36,7 +36,7 @@ pub fn noticed() {
 /// Watches over the signals that come to Python's handler. To be called on Python's main thread, after Python has
 /// installed it; and again whenever code may have installed it anew, which ends the watch.
 pub fn watch() -> io::Result<()> {
-    if BELL.get().is_none() && BELL.set(Bell::new()?).is_ok() {
+    if BELL.get().is_none() && BELL.set(WakeFd::new()?).is_ok() {
         make_harmless()?;
         // SAFETY: always succeeds.
         let main = unsafe { libc::pthread_self() };
@@ -94,25 +94,25 @@ extern "C" fn handle(signal: libc::c_int) {
     }
     // Afterwards: what counts as noticed must have been there for Python to see.
     CAME.fetch_add(1, Ordering::AcqRel);
-    if let Some(bell) = BELL.get() {
-        bell.ring();
+    if let Some(wake_fd) = BELL.get() {
+        wake_fd.notify();
     }
 }
 
 fn run(main: libc::pthread_t) {
     super::panic::mark_thread();
-    let Some(bell) = BELL.get() else {
+    let Some(wake_fd) = BELL.get() else {
         return;
     };
-    if let Err(error) = super::signals::block_all().and_then(|()| watch_over(main, bell)) {
+    if let Err(error) = super::signals::block_all().and_then(|()| watch_over(main, wake_fd)) {
         tracing::error!(%error, "an interrupt may go unnoticed: send it again");
     }
 }
 
-fn watch_over(main: libc::pthread_t, bell: &Bell) -> io::Result<()> {
+fn watch_over(main: libc::pthread_t, wake_fd: &WakeFd) -> io::Result<()> {
     loop {
-        bell.wait()?;
-        bell.clear();
+        wake_fd.wait()?;
+        wake_fd.clear();
         let mut patience = PATIENCE;
         thread::sleep(patience);
         for _ in 0..ATTEMPTS {
@@ -124,7 +124,7 @@ fn watch_over(main: libc::pthread_t, bell: &Bell) -> io::Result<()> {
             unsafe { libc::pthread_kill(main, libc::SIGURG) };
             patience *= 2;
             // For another signal it begins anew: what keeps Python from noticing may be something else by then.
-            if bell.wait_for(None, Some(patience))? {
+            if wake_fd.wait_for(None, Some(patience))? {
                 break;
             }
         }

@@ -8,14 +8,14 @@ use std::task::Wake;
 use std::time::Duration;
 
 /// An eventfd on Linux, a pipe elsewhere. Ringing never blocks; rings add up until they are cleared.
-pub struct Bell {
+pub struct WakeFd {
     read: OwnedFd,
     #[cfg(not(target_os = "linux"))]
     write: OwnedFd,
 }
 
-impl Bell {
-    /// A new, silent bell.
+impl WakeFd {
+    /// A new, silent wake fd.
     pub fn new() -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         {
@@ -37,13 +37,13 @@ impl Bell {
     }
 
     /// Makes the descriptor readable.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         #[cfg(target_os = "linux")]
         let (fd, one) = (self.read.as_raw_fd(), 1_u64.to_ne_bytes());
         #[cfg(not(target_os = "linux"))]
         let (fd, one) = (self.write.as_raw_fd(), [1_u8]);
         // SAFETY: the buffer outlives the call and the descriptor is open. The only possible failure is
-        // that the bell is already as loud as can be.
+        // that the wake fd is already as loud as can be.
         unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
     }
 
@@ -59,7 +59,7 @@ impl Bell {
         self.read.as_raw_fd()
     }
 
-    /// Waits until the bell is rung, whatever signals come.
+    /// Waits until the wake fd is rung, whatever signals come.
     pub fn wait(&self) -> io::Result<()> {
         loop {
             match self.wait_for(None, None) {
@@ -70,7 +70,7 @@ impl Bell {
     }
 
     /// As [`wait`](Self::wait), but for no longer than `timeout`; it may be a little less than a millisecond
-    /// longer. Returns whether the bell was rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes; `unblocked` is a signal mask to wait
+    /// longer. Returns whether the wake fd was rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes; `unblocked` is a signal mask to wait
     /// with.
     pub fn wait_for(
         &self,
@@ -110,13 +110,13 @@ impl Bell {
     }
 }
 
-impl Wake for Bell {
+impl Wake for WakeFd {
     fn wake(self: Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.ring();
+        self.notify();
     }
 }
 
@@ -127,22 +127,22 @@ mod tests {
 
     #[test]
     fn a_ring_is_seen_until_cleared() {
-        let bell = Bell::new().unwrap();
-        bell.ring();
-        bell.ring();
-        bell.wait().unwrap();
-        bell.wait().unwrap();
-        bell.clear();
-        let mut poll = libc::pollfd { fd: bell.fd(), events: libc::POLLIN, revents: 0 };
+        let wake_fd = WakeFd::new().unwrap();
+        wake_fd.notify();
+        wake_fd.notify();
+        wake_fd.wait().unwrap();
+        wake_fd.wait().unwrap();
+        wake_fd.clear();
+        let mut poll = libc::pollfd { fd: wake_fd.fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd that outlives the call.
         assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 0) }, 0);
     }
 
     #[test]
     fn a_wait_can_end_without_a_ring() {
-        let bell = Bell::new().unwrap();
+        let wake_fd = WakeFd::new().unwrap();
         let start = std::time::Instant::now();
-        assert!(!bell.wait_for(None, Some(Duration::from_millis(20))).unwrap());
+        assert!(!wake_fd.wait_for(None, Some(Duration::from_millis(20))).unwrap());
         assert!(start.elapsed() >= Duration::from_millis(20));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::os::signals::block_all;
-use crate::os::wake_fd::Bell;
+use crate::os::wake_fd::WakeFd;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
@@ -21,8 +21,8 @@ pub struct Capture {
     /// What 1 and 2 were before.
     saved: [OwnedFd; 2],
     publisher: Publisher,
-    stop: Bell,
-    room: Arc<Bell>,
+    stop: WakeFd,
+    room: Arc<WakeFd>,
 }
 
 struct Pipe {
@@ -47,8 +47,8 @@ impl Capture {
             pipes: [pipe(stdout, StreamName::Stdout), pipe(stderr, StreamName::Stderr)],
             saved,
             publisher,
-            stop: Bell::new()?,
-            room: Arc::new(Bell::new()?),
+            stop: WakeFd::new()?,
+            room: Arc::new(WakeFd::new()?),
         });
         let reader = capture.clone();
         thread::Builder::new().name("callboard-capture".into()).spawn(move || reader.run())?;
@@ -78,7 +78,7 @@ impl Capture {
                 tracing::error!(%error, fd, "a descriptor could not be given back");
             }
         }
-        self.stop.ring();
+        self.stop.notify();
     }
 
     fn run(&self) {

@@ -60,7 +60,7 @@ impl What {
 
 /// The open lines, and what waits for their ends.
 #[derive(Default)]
-pub struct Lines {
+pub struct LineArbiter {
     outputs: Vec<Output>,
 }
 
@@ -77,7 +77,7 @@ struct Line {
     since: Instant,
 }
 
-impl Lines {
+impl LineArbiter {
     /// Whether something may be published now, and if so, takes note of the line it begins or ends (`line`: its stream,
     /// and whether it ends with the end of a line; none if it is no text).
     pub fn admits(
@@ -258,7 +258,7 @@ mod tests {
 
     /// What is published, as `(thread, stream, text)`; displays are `<text>`.
     struct Cell {
-        lines: Lines,
+        lines: LineArbiter,
         parent: Arc<Parent>,
         now: Instant,
         shown: String,
@@ -267,7 +267,7 @@ mod tests {
     impl Cell {
         fn new() -> Self {
             let parent = Arc::new(Parent { msg_id: "cell".into(), ..Parent::none() });
-            Self { lines: Lines::default(), parent, now: Instant::now(), shown: String::new() }
+            Self { lines: LineArbiter::default(), parent, now: Instant::now(), shown: String::new() }
         }
 
         fn print(&mut self, writer: Writer, name: StreamName, text: &str) {
@@ -398,7 +398,7 @@ mod tests {
 
     #[test]
     fn lines_left_open_for_ever_are_forgotten() {
-        let mut lines = Lines::default();
+        let mut lines = LineArbiter::default();
         let start = Instant::now();
         for n in 0..10 * REMEMBERED {
             let parent = Arc::new(Parent { msg_id: n.to_string(), ..Parent::none() });

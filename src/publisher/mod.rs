@@ -18,7 +18,7 @@ use serde::Serialize;
 use self::line_arbiter::{What, Writer};
 use self::queue::{JOIN_LIMIT, Queue, Small};
 use crate::delivery::job::Parent;
-use crate::os::wake_fd::Bell;
+use crate::os::wake_fd::WakeFd;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
 use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session, to_json};
 
@@ -47,7 +47,7 @@ struct Shared {
     session: Arc<Session>,
     queue: Mutex<Queue>,
     /// Who waits for room.
-    bells: Mutex<Vec<Arc<Bell>>>,
+    bells: Mutex<Vec<Arc<WakeFd>>>,
     /// Whether `queue.bytes` is above [`CONGESTED`]; read without the lock.
     congested: AtomicBool,
     /// Whether a subscriber has been stuck for so long that output is dropped while it is congested.
@@ -306,14 +306,14 @@ impl Publisher {
             }
     }
 
-    /// Rings `bell` once when [`Publisher::is_congested`] may have changed; at once, if there is room.
-    pub fn when_room(&self, published: Urgency, bell: Arc<Bell>) {
+    /// Rings `wake_fd` once when [`Publisher::is_congested`] may have changed; at once, if there is room.
+    pub fn when_room(&self, published: Urgency, wake_fd: Arc<WakeFd>) {
         let mut bells = self.bells();
         // Under the lock that the other side takes after it has cleared the flag: no ring is missed.
         if self.is_congested(published) {
-            bells.push(bell);
+            bells.push(wake_fd);
         } else {
-            bell.ring();
+            wake_fd.notify();
         }
     }
 
@@ -334,12 +334,12 @@ impl Publisher {
     }
 
     fn tell_of_room(&self) {
-        for bell in self.bells().drain(..) {
-            bell.ring();
+        for wake_fd in self.bells().drain(..) {
+            wake_fd.notify();
         }
     }
 
-    fn bells(&self) -> MutexGuard<'_, Vec<Arc<Bell>>> {
+    fn bells(&self) -> MutexGuard<'_, Vec<Arc<WakeFd>>> {
         self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -469,16 +469,16 @@ mod tests {
             publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED / 2 - 1000));
         }
         assert!(publisher.is_congested(Urgency::Output));
-        let bell = Arc::new(Bell::new()?);
-        publisher.when_room(Urgency::Output, bell.clone());
+        let wake_fd = Arc::new(WakeFd::new()?);
+        publisher.when_room(Urgency::Output, wake_fd.clone());
         assert_eq!(take(&publisher), "message");
         assert!(publisher.is_congested(Urgency::Output), "half is still full");
         assert_eq!(take(&publisher), "message");
         assert!(!publisher.is_congested(Urgency::Output));
-        bell.wait()?;
-        bell.clear();
-        publisher.when_room(Urgency::Output, bell.clone());
-        bell.wait()
+        wake_fd.wait()?;
+        wake_fd.clear();
+        publisher.when_room(Urgency::Output, wake_fd.clone());
+        wake_fd.wait()
     }
 
     /// Counts how often it is woken.

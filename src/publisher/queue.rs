@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::line_arbiter::{Lines, Piece, What, Writer};
+use super::line_arbiter::{LineArbiter, Piece, What, Writer};
 use crate::delivery::job::Parent;
 use crate::wire::content::StreamName;
 use crate::wire::{Frames, MessageType};
@@ -28,7 +28,7 @@ pub(super) struct Queue {
     pub waker: Option<Waker>,
     actor: Actor,
     /// What waits for the end of another thread's line.
-    pub lines: Lines,
+    pub lines: LineArbiter,
     /// For how long a subscriber had not read when output began to be dropped.
     pub stuck_for: Duration,
     /// The gaps in the queue, by the ids of their requests.

@@ -1,4 +1,4 @@
-//! A fence around the code of one call: exceptions that other threads raise in it hit that code and nothing around it.
+//! A guard around the code of one call: exceptions that other threads raise in it hit that code and nothing around it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,13 +10,13 @@ use pyo3::{ffi, intern};
 
 use super::threads;
 
-/// Runs code that other threads may interrupt with [`Fence::throw`].
+/// Runs code that other threads may interrupt with [`AsyncExcGuard::throw`].
 ///
 /// An exception that is set for a thread hits whatever Python code that executes next. So it must be set only while
-/// the thread is inside the fence, and taken back when it leaves: both happen in here, where no Python code is
+/// the thread is inside the guard, and taken back when it leaves: both happen in here, where no Python code is
 /// executed in between.
 #[pyclass(frozen, module = "callboard._core")]
-pub struct Fence {
+pub struct AsyncExcGuard {
     state: Mutex<State>,
 }
 
@@ -30,12 +30,12 @@ struct State {
     wanted: Option<Py<PyAny>>,
 }
 
-impl Fence {
+impl AsyncExcGuard {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Executes `code` inside the fence; with an exception (a class) that it gets at once.
+    /// Executes `code` inside the guard; with an exception (a class) that it gets at once.
     fn run<T>(&self, py: Python<'_>, exception: Option<&Py<PyAny>>, code: impl FnOnce() -> T) -> T {
         // SAFETY: the GIL is held.
         let me = unsafe { ffi::PyThread_get_thread_ident() };
@@ -63,7 +63,7 @@ impl Fence {
 }
 
 #[pymethods]
-impl Fence {
+impl AsyncExcGuard {
     #[new]
     fn new() -> Self {
         Self { state: Mutex::default() }
@@ -84,8 +84,8 @@ impl Fence {
     }
 
     /// An awaitable that runs the coroutine.
-    fn wrap(slf: Py<Self>, coroutine: Py<PyAny>) -> Fenced {
-        Fenced { fence: slf, coroutine }
+    fn wrap(slf: Py<Self>, coroutine: Py<PyAny>) -> GuardedCoroutine {
+        GuardedCoroutine { guard: slf, coroutine }
     }
 
     /// Raises an exception (a class) in the code, unless the thread that executes it is inside of code that is in
@@ -136,15 +136,15 @@ impl Fence {
     }
 }
 
-/// A coroutine, each step of which runs inside a fence.
+/// A coroutine, each step of which runs inside a guard.
 #[pyclass(frozen, module = "callboard._core")]
-pub struct Fenced {
-    fence: Py<Fence>,
+pub struct GuardedCoroutine {
+    guard: Py<AsyncExcGuard>,
     coroutine: Py<PyAny>,
 }
 
 #[pymethods]
-impl Fenced {
+impl GuardedCoroutine {
     fn __await__(slf: Py<Self>) -> Py<Self> {
         slf
     }
@@ -164,9 +164,9 @@ impl Fenced {
             // exception set.
             unsafe { ffi::PyIter_Send(self.coroutine.as_ptr(), value.as_ptr(), &raw mut result) }
         };
-        let fence = self.fence.get();
-        let wanted = fence.wanted();
-        let how = fence.run(py, wanted.as_ref(), step);
+        let guard = self.guard.get();
+        let wanted = guard.wanted();
+        let how = guard.run(py, wanted.as_ref(), step);
         // SAFETY: as above.
         let result = unsafe { Bound::from_owned_ptr_or_err(py, result) }?;
         if how == ffi::PySendResult::PYGEN_RETURN {
@@ -177,19 +177,19 @@ impl Fenced {
 
     #[pyo3(signature = (*exception))]
     fn throw<'py>(&self, py: Python<'py>, exception: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
-        let (fence, coroutine) = (self.fence.get(), self.coroutine.bind(py));
-        drop(fence.wanted());
-        fence.run(py, None, || coroutine.call_method1(intern!(py, "throw"), exception))
+        let (guard, coroutine) = (self.guard.get(), self.coroutine.bind(py));
+        drop(guard.wanted());
+        guard.run(py, None, || coroutine.call_method1(intern!(py, "throw"), exception))
     }
 
     fn close<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (fence, coroutine) = (self.fence.get(), self.coroutine.bind(py));
-        drop(fence.wanted());
-        fence.run(py, None, || coroutine.call_method0(intern!(py, "close")))
+        let (guard, coroutine) = (self.guard.get(), self.coroutine.bind(py));
+        drop(guard.wanted());
+        guard.run(py, None, || coroutine.call_method0(intern!(py, "close")))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.fence)?;
+        visit.call(&self.guard)?;
         visit.call(&self.coroutine)
     }
 }

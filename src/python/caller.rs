@@ -14,9 +14,9 @@ use crate::publisher::capture::Capture;
 use crate::wire::run_mode::{Backend, CallerOptions};
 
 /// The way to the actor of a Caller.
-#[pyclass(frozen, module = "callboard._core")]
-pub struct Link {
-    inner: caller::Link,
+#[pyclass(frozen, name = "CallerHandle", module = "callboard._core")]
+pub struct PyCallerHandle {
+    inner: caller::CallerHandle,
     capture: Option<Arc<Capture>>,
 }
 
@@ -26,14 +26,14 @@ pub struct Cancel {
     pub(super) id: u64,
 }
 
-impl Link {
-    pub(super) fn new(inner: caller::Link, capture: Option<Arc<Capture>>) -> Self {
+impl PyCallerHandle {
+    pub(super) fn new(inner: caller::CallerHandle, capture: Option<Arc<Capture>>) -> Self {
         Self { inner, capture }
     }
 }
 
 #[pymethods]
-impl Link {
+impl PyCallerHandle {
     /// A Caller without a parent, for a thread of Python's.
     #[staticmethod]
     #[pyo3(signature = (name, backend, use_uvloop=None))]
@@ -161,7 +161,7 @@ impl Link {
     }
 
     fn __repr__(&self) -> String {
-        format!("<Link {} {:?}>", self.inner.spec.id, self.inner.spec.name)
+        format!("<CallerHandle {} {:?}>", self.inner.spec.id, self.inner.spec.name)
     }
 }
 

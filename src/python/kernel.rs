@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::caller::Link;
+use super::caller::PyCallerHandle;
 use super::parent::{self, Parent};
 use super::pending::Pending;
 use super::stream::{Stream, wait_for_room};
@@ -160,13 +160,13 @@ impl Kernel {
     }
 
     /// The Caller of the main thread.
-    fn shell_caller(&self) -> Link {
-        Link::new(self.inner.shell_caller.clone(), self.capture())
+    fn shell_caller(&self) -> PyCallerHandle {
+        PyCallerHandle::new(self.inner.shell_caller.clone(), self.capture())
     }
 
     /// Its child, which answers what editors ask.
-    fn control_caller(&self) -> Link {
-        Link::new(self.inner.control_caller.clone(), self.capture())
+    fn control_caller(&self) -> PyCallerHandle {
+        PyCallerHandle::new(self.inner.control_caller.clone(), self.capture())
     }
 
     /// Makes a subshell and returns its id.
@@ -242,7 +242,7 @@ impl Kernel {
         let parent = self.parent_or_current(py, parent);
         self.inner.publisher.flush();
         self.inner.ask(Ask { parent, content: InputRequest { prompt, password }, answer: answer.clone() });
-        let answered = wait(py, answer.bell(), || answer.take());
+        let answered = wait(py, answer.wake_fd(), || answer.take());
         if answered.is_err() {
             self.inner.withdraw(Withdraw(answer));
         }

@@ -23,7 +23,7 @@ use std::time::Instant;
 use pyo3::prelude::*;
 
 use crate::os::signals;
-use crate::os::wake_fd::Bell;
+use crate::os::wake_fd::WakeFd;
 
 /// The extension module.
 #[pymodule]
@@ -31,11 +31,11 @@ pub mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::async_exc_guard::{Fence, Fenced};
+    use super::async_exc_guard::{AsyncExcGuard, GuardedCoroutine};
     #[pymodule_export]
     use super::buffer::Buffer;
     #[pymodule_export]
-    use super::caller::{Cancel, Link, thread_options};
+    use super::caller::{Cancel, PyCallerHandle, thread_options};
     #[pymodule_export]
     use super::inbox::Inbox;
     #[pymodule_export]
@@ -62,12 +62,12 @@ pub mod _core {
     }
 }
 
-/// Waits, with the GIL released, until `bell` rings and `ready` has something. An exception that a signal
+/// Waits, with the GIL released, until `wake_fd` rings and `ready` has something. An exception that a signal
 /// handler raises (`KeyboardInterrupt`) ends the wait.
-fn wait<T>(py: Python<'_>, bell: &Bell, mut ready: impl FnMut() -> Option<T>) -> PyResult<T> {
+fn wait<T>(py: Python<'_>, wake_fd: &WakeFd, mut ready: impl FnMut() -> Option<T>) -> PyResult<T> {
     loop {
         // Without a deadline it ends only with a value.
-        if let Some(value) = wait_until(py, bell, None, &mut ready)? {
+        if let Some(value) = wait_until(py, wake_fd, None, &mut ready)? {
             return Ok(value);
         }
     }
@@ -76,12 +76,12 @@ fn wait<T>(py: Python<'_>, bell: &Bell, mut ready: impl FnMut() -> Option<T>) ->
 /// As [`wait`], but only until `deadline`; None if that has passed.
 fn wait_until<T>(
     py: Python<'_>,
-    bell: &Bell,
+    wake_fd: &WakeFd,
     deadline: Option<Instant>,
     mut ready: impl FnMut() -> Option<T>,
 ) -> PyResult<Option<T>> {
     // SIGINT is held back except inside the wait: one that came between the check for signals and the wait
-    // would be noticed only after the bell.
+    // would be noticed only after the wake fd.
     let mask = signals::hold_sigint()?;
     let result = loop {
         if let Err(interrupted) = py.check_signals() {
@@ -94,9 +94,9 @@ fn wait_until<T>(
         if left.is_some_and(|left| left.is_zero()) {
             break Ok(None);
         }
-        match py.detach(|| bell.wait_for(Some(&mask), left)) {
+        match py.detach(|| wake_fd.wait_for(Some(&mask), left)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => break Err(error.into()),
-            Ok(_) => bell.clear(),
+            Ok(_) => wake_fd.clear(),
             Err(_) => {}
         }
     };

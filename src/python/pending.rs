@@ -15,9 +15,9 @@ use pyo3::{create_exception, intern};
 
 use super::inbox::Inbox;
 use super::wait_until;
-use crate::actors::caller::Work;
-use crate::delivery::pending::{self, Asked, How, Promise, Waiters};
-use crate::os::wake_fd::Bell;
+use crate::actors::caller::Task;
+use crate::delivery::pending::{self, Asked, Outcome, Promise, Waiters};
+use crate::os::wake_fd::WakeFd;
 
 create_exception!(
     callboard,
@@ -37,11 +37,11 @@ create_exception!(
 pub struct Pending {
     inner: Arc<pending::Pending>,
     /// Locked for moments, and never while Python code runs, an object is dropped or the GIL may be released.
-    slots: Mutex<Slots>,
+    slots: Mutex<PyState>,
 }
 
 #[derive(Default)]
-struct Slots {
+struct PyState {
     /// What came out, once it is done and was not cancelled.
     end: Option<End>,
     /// What is to be called once it is done, first come first.
@@ -89,17 +89,17 @@ impl Pending {
         Ok(Promise::new(slf.get().inner.clone()))
     }
 
-    fn slots(&self) -> MutexGuard<'_, Slots> {
+    fn slots(&self) -> MutexGuard<'_, PyState> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes it done, if it is not: with what came out, or cancelled.
     fn settle(slf: &Bound<'_, Self>, end: Option<End>) -> PyResult<()> {
         let this = slf.get();
-        let how = match &end {
-            Some(End::Value(_)) => How::Value,
-            Some(End::Error { .. }) => How::Error,
-            None => How::Cancelled,
+        let outcome = match &end {
+            Some(End::Value(_)) => Outcome::Value,
+            Some(End::Error { .. }) => Outcome::Error,
+            None => Outcome::Cancelled,
         };
         let mut slots = this.slots();
         if this.inner.done() {
@@ -107,7 +107,7 @@ impl Pending {
         }
         // In place before it can be seen to be done.
         slots.end = end;
-        let waiters = this.inner.settle(how);
+        let waiters = this.inner.settle(outcome);
         let unused = if waiters.is_none() || this.inner.cancelled() { slots.end.take() } else { None };
         let Some(waiters) = waiters else {
             // An actor was quicker. The callbacks run at home.
@@ -125,7 +125,7 @@ impl Pending {
     }
 
     /// Wakes who has waited. Tasks of the event loop that this very task belongs to are scheduled at once: a ring of
-    /// the loop's bell costs several times as much.
+    /// the loop's wake fd costs several times as much.
     fn wake(py: Python<'_>, mut waiters: Waiters) -> PyResult<()> {
         static OF_CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         if !waiters.have_tokens() {
@@ -143,7 +143,7 @@ impl Pending {
         for token in tokens {
             if let Err(error) = wakeups.call_method1(intern!(py, "fire"), (token,)) {
                 // Perhaps it was interrupted before it began.
-                drop(inbox.push(Work::Wake(token)));
+                drop(inbox.push(Task::Wake(token)));
                 result = Err(error);
             }
         }
@@ -181,9 +181,9 @@ impl Pending {
         if let Some(message) = self.inner.message() {
             return Err(PendingCancelled::new_err(message));
         }
-        let made = match self.inner.how() {
+        let made = match self.inner.outcome() {
             None => return Err(PendingNotDone::new_err("this is not done yet: wait for it first")),
-            Some(How::Lost { ename, evalue }) => {
+            Some(Outcome::Lost { ename, evalue }) => {
                 End::error(py, &PyRuntimeError::new_err(format!("{ename}: {evalue}")))
             }
             Some(_) => End::Value(py.None()),
@@ -378,11 +378,11 @@ impl Pending {
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
             None => None,
         };
-        let bell = Arc::new(Bell::new()?);
-        let Some(id) = self.inner.on_done(bell.clone().into()) else {
+        let wake_fd = Arc::new(WakeFd::new()?);
+        let Some(id) = self.inner.on_done(wake_fd.clone().into()) else {
             return Ok(true);
         };
-        let result = wait_until(py, &bell, deadline, || self.inner.done().then_some(()));
+        let result = wait_until(py, &wake_fd, deadline, || self.inner.done().then_some(()));
         self.inner.forget(id);
         Ok(result?.is_some())
     }

@@ -8,7 +8,7 @@ use pyo3::types::{PyBytes, PyList};
 use super::buffer::Buffer;
 use super::parent::Parent;
 use super::to_frames;
-use crate::delivery::request::{Assignment, Outcome};
+use crate::delivery::request::{Assignment, ReplyStatus};
 use crate::publisher::capture::Capture;
 
 /// A request that this thread is to answer. Begin it, answer it, finish it; one that is dropped
@@ -108,7 +108,7 @@ impl Request {
     /// Whether it is a cell that waits for those before it in its shell.
     #[getter]
     fn is_queued(&self) -> bool {
-        self.inner.has_lane()
+        self.inner.has_gate()
     }
 
     /// The subshell that its header names.
@@ -157,7 +157,7 @@ impl Request {
         }
         match stop_on_error {
             Some(stop) => self.inner.finish_and(!ok && stop),
-            None => self.inner.finish(if ok { Outcome::Ok } else { Outcome::Error }),
+            None => self.inner.finish(if ok { ReplyStatus::Ok } else { ReplyStatus::Error }),
         }
     }
 

@@ -10,7 +10,7 @@ use pyo3::types::PyString;
 use super::parent;
 use super::wait;
 use crate::kernel;
-use crate::os::wake_fd::Bell;
+use crate::os::wake_fd::WakeFd;
 use crate::publisher::capture::Capture;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
@@ -109,10 +109,10 @@ pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher, urgency: Urge
     if !publisher.is_congested(urgency) {
         return Ok(());
     }
-    let bell = Arc::new(Bell::new()?);
-    wait(py, &bell, || {
+    let wake_fd = Arc::new(WakeFd::new()?);
+    wait(py, &wake_fd, || {
         if publisher.is_congested(urgency) {
-            publisher.when_room(urgency, bell.clone());
+            publisher.when_room(urgency, wake_fd.clone());
             return None;
         }
         Some(())

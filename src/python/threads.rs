@@ -18,7 +18,7 @@ fn starting() -> MutexGuard<'static, Option<HashMap<u64, Option<Py<PyAny>>>>> {
 }
 
 /// Calls `start(thread)`, which starts a thread. An exception that is raised meanwhile in the calling thread
-/// (`raise_in_thread`, `Fence.throw`) is raised here when that is done.
+/// (`raise_in_thread`, `AsyncExcGuard.throw`) is raised here when that is done.
 #[pyfunction]
 pub fn start_thread<'py>(
     start: &Bound<'py, PyAny>,

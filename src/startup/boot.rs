@@ -9,7 +9,7 @@ use thiserror::Error;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use crate::actors::router::{Facts, SUBSHELLS};
+use crate::actors::router::{KernelFacts, SUBSHELLS};
 use crate::kernel::{self, Kernel, Options, Sockets, StartError};
 use crate::os;
 use crate::os::files;
@@ -88,7 +88,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
         process.leftovers.clone_from(&leftovers);
         let options = Options {
             key: connection.key.clone().into_bytes(),
-            facts: Facts {
+            facts: KernelFacts {
                 kernel_info: kernel_info(python_version, !settings.subshells.no_subshells),
                 connect,
                 comms_in_subshells: settings.subshells.comms_in_subshells,

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::wire::Frames;
 
-pub use outbox::Link;
+pub use outbox::Outbox;
 
 /// An open socket, on the thread that serves it.
 pub trait Transport: Unpin + 'static {

@@ -13,9 +13,9 @@ use crate::wire::Frames;
 ///
 /// The descriptor of a ZMQ socket is edge-triggered and a send can swallow the edge of a receive, so
 /// both directions must be driven together: send what can be sent, then receive until there is nothing.
-pub struct Link<T> {
+pub struct Outbox<T> {
     transport: T,
-    outbox: VecDeque<Waiting>,
+    waiting: VecDeque<Waiting>,
     /// Messages whose clients are not connected; none if those are dropped.
     stranded: Option<Vec<Waiting>>,
 }
@@ -36,13 +36,13 @@ impl From<Frames> for Waiting {
 /// How long a message waits for its client to connect, where that is wanted.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-impl<T: Transport> Link<T> {
-    /// A link over an open transport.
+impl<T: Transport> Outbox<T> {
+    /// An outbox over an open transport.
     pub fn new(transport: T) -> Self {
-        Self { transport, outbox: VecDeque::new(), stranded: None }
+        Self { transport, waiting: VecDeque::new(), stranded: None }
     }
 
-    /// A link that keeps a message whose client is not connected: [`Link::retry`] tries it again. A client's connections
+    /// An outbox that keeps a message whose client is not connected: [`Outbox::retry`] tries it again. A client's connections
     /// are made one by one, so that it may ask on one socket before it can be reached on another.
     pub fn patient(transport: T) -> Self {
         Self { stranded: Some(Vec::new()), ..Self::new(transport) }
@@ -53,21 +53,21 @@ impl<T: Transport> Link<T> {
         self.stranded.as_ref().is_some_and(|stranded| !stranded.is_empty())
     }
 
-    /// Tries the messages again whose clients were not connected, at the next [`Link::poll`]. Those that have waited for
+    /// Tries the messages again whose clients were not connected, at the next [`Outbox::poll`]. Those that have waited for
     /// half a minute are given up.
     pub fn retry(&mut self) {
         for waiting in self.stranded.iter_mut().flat_map(std::mem::take) {
             if waiting.stranded.is_some_and(|since| since.elapsed() >= PATIENCE) {
                 warn!("a message was dropped: the client it is for has not connected, or is gone");
             } else {
-                self.outbox.push_back(waiting);
+                self.waiting.push_back(waiting);
             }
         }
     }
 
-    /// Puts a message at the end of the outbox; [`Link::poll`] sends it.
+    /// Puts a message at the end of the outbox; [`Outbox::poll`] sends it.
     pub fn push(&mut self, frames: Frames) {
-        self.outbox.push_back(frames.into());
+        self.waiting.push_back(frames.into());
     }
 
     /// Puts the subscription that was received last into force, with a message that its subscriber gets
@@ -75,7 +75,7 @@ impl<T: Transport> Link<T> {
     pub fn greet(&mut self, topic: &[u8], welcome: Frames) {
         match self.transport.subscribe(topic) {
             // What waits has not been sent to anybody, not even in part.
-            Ok(()) => self.outbox.push_front(welcome.into()),
+            Ok(()) => self.waiting.push_front(welcome.into()),
             Err(problem) => error!(%problem, "a subscriber of iopub was not admitted"),
         }
     }
@@ -89,11 +89,11 @@ impl<T: Transport> Link<T> {
 
     /// Sends what there is room for. True if nothing is left waiting.
     pub fn flush(&mut self) -> bool {
-        while let Some(mut waiting) = self.outbox.pop_front() {
+        while let Some(mut waiting) = self.waiting.pop_front() {
             match (self.transport.try_send(&mut waiting.frames), &mut self.stranded) {
                 (Ok(Sent::Whole), _) => {}
                 (Ok(Sent::Later), _) => {
-                    self.outbox.push_front(waiting);
+                    self.waiting.push_front(waiting);
                     return false;
                 }
                 (Err(TransportError::Unroutable), Some(stranded)) => {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use callboard::actors::caller::Work;
+use callboard::actors::caller::Task;
 use callboard::delivery::inbox::Inbox;
 use callboard::delivery::job::Channel;
-use callboard::delivery::request::{Outcome, Request};
+use callboard::delivery::request::{ReplyStatus, Request};
 use callboard::wire::content::ExecuteReply;
 use callboard::wire::{Frames, MessageType};
 
@@ -20,7 +20,7 @@ pub const HOLD: &str = "hold";
 
 /// The thread on the shell inbox of a kernel. Ends when it is dropped.
 pub struct Bare {
-    inbox: Arc<Inbox<Work>>,
+    inbox: Arc<Inbox<Task>>,
     thread: Option<JoinHandle<()>>,
     wakeups: Arc<AtomicUsize>,
     release: mpsc::Sender<()>,
@@ -39,7 +39,7 @@ impl Bare {
         Self { inbox, thread: Some(thread), wakeups, release }
     }
 
-    /// How often the bell has woken the thread.
+    /// How often the wake fd has woken the thread.
     pub fn wakeups(&self) -> usize {
         self.wakeups.load(Ordering::Acquire)
     }
@@ -58,7 +58,7 @@ impl Bare {
 impl Drop for Bare {
     fn drop(&mut self) {
         // If it is closed, the thread has ended.
-        drop(self.inbox.push(Work::Stop));
+        drop(self.inbox.push(Task::Stop));
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -67,20 +67,20 @@ impl Drop for Bare {
     }
 }
 
-fn serve(inbox: &Inbox<Work>, wakeups: &AtomicUsize, released: &mpsc::Receiver<()>) {
+fn serve(inbox: &Inbox<Task>, wakeups: &AtomicUsize, released: &mpsc::Receiver<()>) {
     let mut count = 0;
     loop {
         inbox.wait().unwrap();
         wakeups.fetch_add(1, Ordering::AcqRel);
         for work in inbox.drain() {
             match work {
-                Work::Request(request) => {
+                Task::Request(request) => {
                     if request.begin() {
                         count += 1;
                         pass(&request, count, released);
                     }
                 }
-                Work::Stop => return,
+                Task::Stop => return,
                 _ => panic!("only cells are sent to this thread"),
             }
         }
@@ -95,7 +95,7 @@ fn pass(request: &Request, execution_count: u64, released: &mpsc::Receiver<()>) 
     let reply =
         ExecuteReply::Ok { execution_count, user_expressions: BTreeMap::default(), payload: Vec::new() };
     request.reply(serde_json::to_vec(&reply).unwrap(), None, Vec::new());
-    request.finish(Outcome::Ok);
+    request.finish(ReplyStatus::Ok);
 }
 
 /// What a client does with `pass` cells that are not looked at closer.

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use actix_rt::Runtime;
-use callboard::actors::caller::{CallerError, GetChild, Link, ThreadEnded, Work};
+use callboard::actors::caller::{CallerError, CallerHandle, GetChild, Task, ThreadEnded};
 use callboard::actors::lifecycle::Process;
-use callboard::actors::router::{Facts, SUBSHELLS};
+use callboard::actors::router::{KernelFacts, SUBSHELLS};
 use callboard::actors::stdin::{Answer, Ask};
 use callboard::delivery::inbox::Inbox;
 use callboard::delivery::job::{Channel, Parent};
@@ -111,7 +111,7 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
     };
     let options = Options {
         key: KEY.to_vec(),
-        facts: Facts { kernel_info, connect, comms_in_subshells: false },
+        facts: KernelFacts { kernel_info, connect, comms_in_subshells: false },
         shutdown_deadline: DEADLINE,
         subscriber_patience: 2 * PATIENCE,
         parent: None,
@@ -581,7 +581,11 @@ pub fn within_patience<T: Send + 'static>(awaited: &str, wait: impl FnOnce() -> 
 
 /// Asks a Caller for a child, as Python does.
 #[track_caller]
-pub fn get_child(of: &Link, options: CallerOptions, worker: bool) -> Result<(Link, bool), CallerError> {
+pub fn get_child(
+    of: &CallerHandle,
+    options: CallerOptions,
+    worker: bool,
+) -> Result<(CallerHandle, bool), CallerError> {
     let (answer, answered) = mpsc::channel();
     of.addr.do_send(GetChild { options, worker, answer });
     answered.recv_timeout(PATIENCE).expect("the Caller was to answer")
@@ -589,7 +593,7 @@ pub fn get_child(of: &Link, options: CallerOptions, worker: bool) -> Result<(Lin
 
 /// What is in an inbox, once there is something.
 #[track_caller]
-pub fn next_work(inbox: &Arc<Inbox<Work>>) -> Vec<Work> {
+pub fn next_work(inbox: &Arc<Inbox<Task>>) -> Vec<Task> {
     let inbox = inbox.clone();
     within_patience("work for a thread", move || {
         inbox.wait().unwrap();
@@ -599,14 +603,14 @@ pub fn next_work(inbox: &Arc<Inbox<Work>>) -> Vec<Work> {
 
 /// Waits until a Caller is told to stop. Nothing else is in its inbox.
 #[track_caller]
-pub fn is_stopped(caller: &Link) {
+pub fn is_stopped(caller: &CallerHandle) {
     let work = next_work(&caller.inbox);
-    assert!(matches!(work[..], [Work::Stop]), "{:?} got {} things to do", caller.spec.name, work.len());
+    assert!(matches!(work[..], [Task::Stop]), "{:?} got {} things to do", caller.spec.name, work.len());
 }
 
 /// Tells a Caller that its thread has ended, and waits until it and its parent know.
 #[track_caller]
-pub fn end_thread(caller: &Link) {
+pub fn end_thread(caller: &CallerHandle) {
     block_on(caller.addr.send(ThreadEnded)).unwrap();
 }
 
@@ -615,7 +619,7 @@ pub fn end_thread(caller: &Link) {
 pub fn awaited(answer: &Arc<Answer>) -> String {
     let answer = answer.clone();
     within_patience("the answer to a prompt", move || {
-        answer.bell().wait().unwrap();
+        answer.wake_fd().wait().unwrap();
         answer.take().unwrap()
     })
 }

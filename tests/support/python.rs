@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::task::{Context, Poll, Wake};
 use std::thread::{self, Thread};
 
-use callboard::actors::caller::{Forget, Link, Role, Spec, Stop, ThreadEnded, Work};
+use callboard::actors::caller::{CallerHandle, Forget, Role, Spec, Stop, Task, ThreadEnded};
 use callboard::actors::stdin::{Answer, Ask};
 use callboard::delivery::inbox::Inbox;
-use callboard::delivery::request::{Assignment, Outcome, Request};
+use callboard::delivery::request::{Assignment, ReplyStatus, Request};
 use callboard::kernel::Kernel;
 use callboard::wire::MessageType;
 use callboard::wire::content::{DisplayData, Error, ExecuteReply, InputRequest, StreamName};
@@ -43,13 +43,13 @@ pub struct Held {
     pub name: String,
     release: Option<mpsc::Sender<()>>,
     /// The inbox that its thread waits at.
-    inbox: Arc<Inbox<Work>>,
+    inbox: Arc<Inbox<Task>>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.release.take());
-        self.inbox.ring();
+        self.inbox.notify();
     }
 }
 
@@ -57,7 +57,7 @@ impl Drop for Held {
 #[derive(Clone)]
 pub struct Started {
     pub spec: Arc<Spec>,
-    pub inbox: Weak<Inbox<Work>>,
+    pub inbox: Weak<Inbox<Task>>,
 }
 
 impl Python {
@@ -109,11 +109,11 @@ impl Python {
     pub fn stop(self) {
         for inbox in [&self.starter.kernel.shell, &self.starter.kernel.control] {
             // A thread that has ended already may have closed its inbox.
-            drop(inbox.push(Work::Stop));
+            drop(inbox.push(Task::Stop));
         }
         while self.known_ends.get() < 2 + self.started().len() {
             for inbox in self.started().iter().filter_map(|started| started.inbox.upgrade()) {
-                drop(inbox.push(Work::Stop));
+                drop(inbox.push(Task::Stop));
             }
             self.next_ended();
         }
@@ -138,15 +138,15 @@ struct Shared {
 }
 
 impl Starter {
-    fn start(&self, name: &str, inbox: &Arc<Inbox<Work>>, link: Option<Link>) {
-        if let Some(Link { spec, inbox, .. }) = &link {
+    fn start(&self, name: &str, inbox: &Arc<Inbox<Task>>, handle: Option<CallerHandle>) {
+        if let Some(CallerHandle { spec, inbox, .. }) = &handle {
             let started = Started { spec: spec.clone(), inbox: Arc::downgrade(inbox) };
             self.shared().started.push(started);
         }
         let mut interpreter = Interpreter {
             name: name.to_owned(),
             starter: self.clone(),
-            link: link.clone(),
+            handle: handle.clone(),
             inbox: inbox.clone(),
             backlog: VecDeque::new(),
             count: 0,
@@ -156,7 +156,7 @@ impl Starter {
             interpreter.serve();
             // Also what the thread has forgotten.
             drop(interpreter);
-            if let Some(Link { addr, .. }) = link {
+            if let Some(CallerHandle { addr, .. }) = handle {
                 // Closed: the kernel has ended before.
                 block_on(addr.send(ThreadEnded)).unwrap_or_default();
             }
@@ -169,7 +169,7 @@ impl Starter {
         shared.cancelled.insert(id);
         let started = shared.started.iter().find(|started| started.spec.id == id);
         if let Some(inbox) = started.and_then(|started| started.inbox.upgrade()) {
-            inbox.ring();
+            inbox.notify();
         }
         drop(shared);
         self.cancels.send(id).unwrap_or_default();
@@ -184,10 +184,10 @@ struct Interpreter {
     name: String,
     starter: Starter,
     /// Of a Caller that is not the kernel's own.
-    link: Option<Link>,
-    inbox: Arc<Inbox<Work>>,
+    handle: Option<CallerHandle>,
+    inbox: Arc<Inbox<Task>>,
     /// Taken from the inbox, and not begun.
-    backlog: VecDeque<Work>,
+    backlog: VecDeque<Task>,
     count: u64,
 }
 
@@ -213,18 +213,18 @@ impl Interpreter {
     }
 
     /// An error says that the thread ends.
-    fn take(&mut self, work: Work) -> Result<(), Ending> {
+    fn take(&mut self, work: Task) -> Result<(), Ending> {
         match work {
-            Work::Request(request) => self.answer(&request)?,
-            Work::Start(link) => {
-                let (name, inbox) = (link.spec.name.clone(), link.inbox.clone());
-                self.starter.start(&name, &inbox, Some(link));
+            Task::Request(request) => self.answer(&request)?,
+            Task::Start(handle) => {
+                let (name, inbox) = (handle.spec.name.clone(), handle.inbox.clone());
+                self.starter.start(&name, &inbox, Some(handle));
             }
             // A held cell goes on when the test says so, as C code would.
-            Work::Cancel(id) => self.starter.cancel(id),
+            Task::Cancel(id) => self.starter.cancel(id),
             // Nothing is registered with these threads.
-            Work::Wake(_) => {}
-            Work::Stop => return Err(Ending::Stopped),
+            Task::Wake(_) => {}
+            Task::Stop => return Err(Ending::Stopped),
         }
         Ok(())
     }
@@ -251,7 +251,7 @@ impl Interpreter {
                 };
                 request.reply(serde_json::to_vec(&reply).unwrap(), None, Vec::new());
                 self.be_idle();
-                request.finish(Outcome::Ok);
+                request.finish(ReplyStatus::Ok);
             }
             Err(Ending::Failed) => {
                 let (ename, evalue, traceback) = ("Failure".to_owned(), "on purpose".to_owned(), Vec::new());
@@ -259,7 +259,7 @@ impl Interpreter {
                 request.publisher().content(&request.job.parent, &error);
                 request.reply_error(&error.ename, &error.evalue, error.traceback.clone());
                 self.be_idle();
-                request.finish(Outcome::Error);
+                request.finish(ReplyStatus::Error);
             }
             Err(ending) => return Err(ending),
         }
@@ -270,7 +270,7 @@ impl Interpreter {
     /// is sent then finds it there.
     fn be_idle(&self) {
         let parent = &self.starter.kernel.shell_caller;
-        if let Some(worker) = &self.link
+        if let Some(worker) = &self.handle
             && worker.spec.role == Role::Worker
             && !parent.keep(worker.clone(), KEPT, None)
         {
@@ -287,7 +287,7 @@ impl Interpreter {
         } else {
             self.print(request, StreamName::Stdout, &format!("{} on {}", request.job.kind, self.name));
         }
-        request.finish(Outcome::Ok);
+        request.finish(ReplyStatus::Ok);
     }
 
     fn run(&mut self, request: &Request, line: &str) -> Result<(), Ending> {
@@ -327,7 +327,7 @@ impl Interpreter {
                 let content = InputRequest { prompt: rest.to_owned(), password: false };
                 let parent = request.job.parent.clone();
                 self.starter.kernel.ask(Ask { parent, content, answer: answer.clone() });
-                answer.bell().wait().unwrap();
+                answer.wake_fd().wait().unwrap();
                 let text = format!("{rest}={}", answer.take().unwrap());
                 self.print(request, StreamName::Stdout, &text);
             }
@@ -347,10 +347,10 @@ impl Interpreter {
 
     /// Does what waits for no queue, until the test lets go or the cell is cancelled.
     fn serve_beside(&mut self, released: &mpsc::Receiver<()>) -> Result<(), Ending> {
-        let beside = |work: &Work| match work {
-            Work::Request(request) => !request.has_lane(),
-            Work::Start(_) | Work::Cancel(_) | Work::Wake(_) => true,
-            Work::Stop => false,
+        let beside = |work: &Task| match work {
+            Task::Request(request) => !request.has_gate(),
+            Task::Start(_) | Task::Cancel(_) | Task::Wake(_) => true,
+            Task::Stop => false,
         };
         loop {
             self.backlog.extend(self.inbox.drain());
@@ -361,7 +361,7 @@ impl Interpreter {
             if released.try_recv() == Err(TryRecvError::Disconnected) {
                 return Ok(());
             }
-            let id = self.link.as_ref().map_or(0, |link| link.spec.id);
+            let id = self.handle.as_ref().map_or(0, |handle| handle.spec.id);
             if self.starter.shared().cancelled.contains(&id) {
                 return Err(Ending::Failed);
             }

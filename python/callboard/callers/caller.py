@@ -46,7 +46,7 @@ logger = logging.getLogger("callboard.caller")
 #: Code whose callees are the user's: what interrupts the cells of a thread looks for it in the stack.
 USER_CODE: set[CodeType] = set()
 #: Code within which nothing is interrupted.
-OWN_CODE: set[CodeType] = set()
+UNINTERRUPTIBLE_CODE: set[CodeType] = set()
 
 #: How long a queue runs calls before others on the loop get their turn, seconds.
 _TURN = 0.001
@@ -112,21 +112,21 @@ class PendingCall(Call):
         self.task = task
         self.pen = pen
         self._ident = ident
-        self.fence = _core.Fence()
+        self.guard = _core.AsyncExcGuard()
         #: Why it has been asked to end, if not by its Pending.
         self.why: str | None = None
 
     @property
     def in_user_code(self) -> bool:  # type: ignore[override]
-        return self.fence.inside
+        return self.guard.inside
 
     def cancel_pending(self, _message: str | None) -> None:
         """Cancels a coroutine that waits; what computes in another thread than the calling one gets a
         `KeyboardInterrupt` there."""
         if self._ident != threading.get_ident():
             # Also if it is just about to compute: then the loop would not come to cancel it.
-            self.fence.throw(KeyboardInterrupt, OWN_CODE)
-        self.task.cancel_soon(self.fence.forget)
+            self.guard.throw(KeyboardInterrupt, UNINTERRUPTIBLE_CODE)
+        self.task.cancel_soon(self.guard.forget)
 
     def stop(self, why: str) -> None:
         """Cancels it, unless it ends in time."""
@@ -203,8 +203,10 @@ class Caller:
             backend = str(backend or current_library() or "asyncio")
             loops.check_backend(backend)
             loops.check_options(backend, backend_options)
-            link = _core.Link.free(name or "callboard_caller", backend, (backend_options or {}).get("use_uvloop"))
-            caller = cls._of(link)
+            actor = _core.CallerHandle.free(
+                name or "callboard_caller", backend, (backend_options or {}).get("use_uvloop")
+            )
+            caller = cls._of(actor)
             caller._start_thread(backend_options, no_debug)
             return caller
         if modifier not in ("CurrentThread", "MainThread"):
@@ -231,32 +233,32 @@ class Caller:
         if backend and str(backend) != running:
             msg = f"the event loop of this thread is {running}'s, not {backend}'s"
             raise ValueError(msg)
-        caller = cls._of(_core.Link.free(name or thread.name, running))
+        caller = cls._of(_core.CallerHandle.free(name or thread.name, running))
         caller._join_running_loop()
         return caller
 
     @classmethod
-    def _of(cls, link: _core.Link) -> Self:
+    def _of(cls, actor: _core.CallerHandle) -> Self:
         """The Caller with this actor; there is one object for each. For one that has ended: another one, which is
         stopped."""
         with cls._lock:
-            known = cls._all.get(link.id)
+            known = cls._all.get(actor.id)
             if known is None:
                 known = object.__new__(cls)
-                known._set_up(link)
-                if link.ended:
+                known._set_up(actor)
+                if actor.ended:
                     known.ended()
                 else:
-                    cls._all[link.id] = known
+                    cls._all[actor.id] = known
                     cls.on_new(known)
         return known  # type: ignore[return-value]
 
-    def _set_up(self, link: _core.Link) -> None:
-        self._link = link
-        self._inbox = link.inbox()
+    def _set_up(self, actor: _core.CallerHandle) -> None:
+        self._actor = actor
+        self._inbox = actor.inbox()
         self._wakeups = Wakeups(self._inbox)
-        self._name = link.name
-        self._backend = link.backend
+        self._name = actor.name
+        self._backend = actor.backend
         self._backend_options: dict[str, Any] | None = None
         self._thread: threading.Thread | None = None
         self._ident = 0
@@ -278,7 +280,7 @@ class Caller:
         #: Calls that have been told to end, and are not to be cancelled.
         self._told_to_stop: set[Pending[Any]] = set()
         self._offspring: set[Caller] = set()
-        parent = self._all.get(link.parent) if link.parent is not None else None
+        parent = self._all.get(actor.parent) if actor.parent is not None else None
         self._parent = weakref.ref(parent) if parent is not None else lambda: None
         if parent is not None:
             parent._offspring.add(self)
@@ -307,7 +309,7 @@ class Caller:
     @classmethod
     def all_callers(cls) -> list[Caller]:
         """All Callers that have not stopped, oldest first."""
-        return sorted(list(cls._all.values()), key=lambda caller: caller._link.id)  # noqa: C414 - changed meanwhile
+        return sorted(list(cls._all.values()), key=lambda caller: caller._actor.id)  # noqa: C414 - changed meanwhile
 
     @classmethod
     def id_current(cls) -> int:
@@ -340,8 +342,8 @@ class Caller:
     def backend_options(self) -> dict[str, Any] | None:
         """What its event loop was made with."""
         options = dict(self._backend_options or {})
-        if self._link.use_uvloop is not None:
-            options.setdefault("use_uvloop", self._link.use_uvloop)
+        if self._actor.use_uvloop is not None:
+            options.setdefault("use_uvloop", self._actor.use_uvloop)
         return options or None
 
     @property
@@ -419,7 +421,7 @@ class Caller:
             self._loop = loop = loops.TrioLoop(options) if self._backend == "trio" else loops.AsyncioLoop(options)
             self._running[self._ident] = self
             # What came before the loop ran.
-            self._inbox.ring()
+            self._inbox.notify()
             loop.run(self)
         except BaseException as error:
             if self._thread is threading.main_thread():
@@ -451,8 +453,8 @@ class Caller:
                 return
             self._over = True
         if (parent := self._parent()) is not None:
-            parent._link.forget(self._link.id)
-        self._link.end()
+            parent._actor.forget(self._actor.id)
+        self._actor.end()
         self.stopping.set_result(None)
         self.started.cancel("it has ended before it began")
         for child in self._offspring.copy():
@@ -467,7 +469,7 @@ class Caller:
         for queue in list(self._queues.values()):
             queue.close()
         self._queues.clear()
-        self._all.pop(self._link.id, None)
+        self._all.pop(self._actor.id, None)
         if self._running.get(self._ident) is self:
             del self._running[self._ident]
         if parent is not None:
@@ -530,7 +532,7 @@ class Caller:
                     self._call_now(*call)
         finally:
             if work or calls:
-                self._inbox.ring()
+                self._inbox.notify()
 
     def _do(self, work: Any) -> None:
         if isinstance(work, int):
@@ -539,7 +541,7 @@ class Caller:
         try:
             if isinstance(work, _core.Request):
                 self.handle(work)
-            elif isinstance(work, _core.Link):
+            elif isinstance(work, _core.CallerHandle):
                 _start_for_request(work)
             elif isinstance(work, _core.Cancel):
                 if (caller := self._all.get(work.id)) is not None:
@@ -573,8 +575,8 @@ class Caller:
         if not self.stopping.done():
             # In this order: who sees that it is stopping does not find it any more.
             if (parent := self._parent()) is not None:
-                parent._link.forget(self._link.id)
-            self._link.stop()
+                parent._actor.forget(self._actor.id)
+            self._actor.stop()
             self.stopping.set_result(None)
             for child in self._offspring.copy():
                 child.stop(force=True)
@@ -739,7 +741,7 @@ class Caller:
             return
         for cell in running:
             cell.interrupted = True
-        hit = _core.raise_in_thread(self._ident, KeyboardInterrupt, USER_CODE, OWN_CODE)
+        hit = _core.raise_in_thread(self._ident, KeyboardInterrupt, USER_CODE, UNINTERRUPTIBLE_CODE)
         for cell in running:
             if len(running) > 1 or not hit:
                 cell.cancel()
@@ -783,14 +785,14 @@ class Caller:
             if self.stopping.done():
                 msg = f"the Caller {self._name!r} is stopping: it takes no more children"
                 raise RuntimeError(msg)
-            link, made = self._link.child(name or None, backend, use_uvloop, is_worker)
-            child = self._of(link)
+            actor, made = self._actor.child(name or None, backend, use_uvloop, is_worker)
+            child = self._of(actor)
             if made:
                 child._start_thread(options, no_debug)
             if made or not child.stopping.done():
                 return child
             # Found just before it was forgotten.
-            self._link.forget(link.id)
+            self._actor.forget(actor.id)
 
     def schedule_call(
         self,
@@ -828,7 +830,7 @@ class Caller:
             self._calls.append(call)
         finally:
             # Whatever interrupts this.
-            self._inbox.ring()
+            self._inbox.notify()
         if self.stopping.done():
             # Nobody looks at it any more.
             self._refuse_calls()
@@ -876,8 +878,8 @@ class Caller:
         return pen
 
     def _worker(self, backend: str | None) -> Caller:
-        while (link := self._link.take_worker(backend)) is not None:
-            worker = self._of(link)
+        while (actor := self._actor.take_worker(backend)) is not None:
+            worker = self._of(actor)
             if not worker.stopping.done():
                 return worker
         options = self._backend_options if backend in (None, self._backend) else None
@@ -886,10 +888,10 @@ class Caller:
     def be_idle(self, _pen: Pending[Any] | None = None, /) -> None:
         """A worker goes back to its parent's pool, or stops if there are enough of them."""
         parent = self._parent()
-        if not self._link.is_worker or parent is None or self.stopping.done():
+        if not self._actor.is_worker or parent is None or self.stopping.done():
             return
         linger = self.IDLE_WORKER_SHUTDOWN_DURATION or None
-        if not parent._link.keep_worker(self._link, self.MAX_IDLE_POOL_INSTANCES, linger):
+        if not parent._actor.keep_worker(self._actor, self.MAX_IDLE_POOL_INSTANCES, linger):
             self.stop(force=True)
 
     def _start_call(self, pen: Pending) -> None:
@@ -949,10 +951,10 @@ class Caller:
             if self.stopping.done():
                 pen.cancel(self._why())
             if not pen.cancelled():
-                metadata, fence = pen.metadata, call.fence
-                result = fence.call(metadata["func"], metadata["args"], metadata["kwargs"])
+                metadata, guard = pen.metadata, call.guard
+                result = guard.call(metadata["func"], metadata["args"], metadata["kwargs"])
                 if _is_coroutine(result):
-                    result = await task.wait_for(fence.wrap(result))
+                    result = await task.wait_for(guard.wrap(result))
                 if task.was_cancelled() and not pen.cancelled():
                     pen.cancel(call.why or "its task was cancelled")
                 pen.set_result(result)
@@ -972,7 +974,7 @@ class Caller:
             self.running.pop(raw, None)
             # The frames of the user's code, which an exception refers to, refer to this one.
             del pen, call, runner
-            task = raw = metadata = fence = result = None  # type: ignore[assignment]
+            task = raw = metadata = guard = result = None  # type: ignore[assignment]
 
     # -- queues -----------------------------------------------------------------------------------------
 
@@ -1165,13 +1167,13 @@ def _refuse_because(request: _core.Request, error: Exception) -> None:
         request.finish(False)
 
 
-def _start_for_request(link: _core.Link) -> None:
+def _start_for_request(actor: _core.CallerHandle) -> None:
     """Starts the thread of a Caller that an actor has made."""
-    caller = Caller._of(link)
+    caller = Caller._of(actor)
     parent = caller.parent
     options = parent._backend_options if parent is not None and parent.backend == caller.backend else None
-    if link.use_uvloop is not None:
-        options = {**(options or {}), "use_uvloop": link.use_uvloop}
+    if actor.use_uvloop is not None:
+        options = {**(options or {}), "use_uvloop": actor.use_uvloop}
     with contextlib.suppress(RuntimeError):  # what waits for it has been told
         caller._start_thread(options)
 

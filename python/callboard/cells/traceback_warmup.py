@@ -32,7 +32,7 @@ LONG = 0.05
 _DEEP = 50
 
 
-class Foresight:
+class TracebackWarmup:
     """Looks, on the thread of `Control`, whether the main thread runs a cell for long."""
 
     def __init__(self, kernel: Kernel, caller: Caller, control: Caller) -> None:

@@ -144,15 +144,15 @@ class Interrupts:
 
 
 #: Code of the kernel's that a `KeyboardInterrupt` can come from: the handler of SIGINT, and what waits with the kernel.
-LAST: set[CodeType] = {Interrupts._handle.__code__}
+TRACEBACK_CUTOFF: set[CodeType] = {Interrupts._handle.__code__}
 
 
-def leave_out_last(traceback: TracebackType) -> None:
+def cut_traceback(traceback: TracebackType) -> None:
     """Ends the traceback of a `KeyboardInterrupt` where the user's code ends, and where a function has been called that
     was not yet in any of its lines: IPython cannot format that."""
     at: TracebackType | None = traceback
     while at is not None and at.tb_next is not None:
         following = at.tb_next
-        if following.tb_frame.f_code in LAST or following.tb_lineno is None:
+        if following.tb_frame.f_code in TRACEBACK_CUTOFF or following.tb_lineno is None:
             at.tb_next = None
         at = at.tb_next

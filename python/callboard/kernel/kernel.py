@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from .. import _core, context
 from ..aio import wakeups
 from ..aio.pending import Pending
-from ..callers.caller import OWN_CODE, USER_CODE, Caller
+from ..callers.caller import UNINTERRUPTIBLE_CODE, USER_CODE, Caller
 from ..cells import run
 from ..cells.run import CellQueue
-from ..cells.traceback_warmup import Foresight
+from ..cells.traceback_warmup import TracebackWarmup
 from ..context import current_cell
 from ..ipython import compiler, history
 from ..ipython.shell.shell import ZMQInteractiveShell, text_of
@@ -93,13 +93,13 @@ class Kernel:
         main.keep_running()
         control.keep_running()
         self._queues[None] = CellQueue(self, main, lambda: self.shell)
-        self._foresight = Foresight(self, main, control)
+        self._warmup = TracebackWarmup(self, main, control)
         main.handle = partial(self._handle_shell, main, None)
         main.on_stop = self._stop
         control.handle = self._handle_control
         Caller.on_new = staticmethod(self._serve)  # type: ignore[method-assign]
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
-        OWN_CODE.update((ZMQInteractiveShell.showtraceback.__code__, run.show.__code__))
+        UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, run.show.__code__))
         self.interrupts.running = main.running
         self.interrupts.interrupt_others = self._interrupt_threads
         self.interrupts.interrupt_thread_again = self._interrupt_thread_again
@@ -118,7 +118,7 @@ class Kernel:
     def _serve(self, caller: Caller) -> None:
         """Lets a new Caller work on requests."""
         caller.refuse = self._refuse
-        subshell = caller._link.subshell_id
+        subshell = caller._actor.subshell_id
         if subshell is None:
             caller.handle = partial(self._handle_in_thread, caller)
         else:
@@ -155,7 +155,7 @@ class Kernel:
             contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
             return
         if subshell is None:
-            self._foresight.begin()
+            self._warmup.begin()
         if request.is_queued:
             queue.add(request)
         elif request.begin():

@@ -18,7 +18,7 @@ from asyncio import _get_running_loop, _set_running_loop  # type: ignore[attr-de
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..util.lazy_import import Deferred
+from ..util.lazy_import import LazyModule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -306,7 +306,7 @@ def _wrap(owner: Any, *names: str, **options: Any) -> None:
         if not isinstance(owner, type):
             # Other modules may have imported it from there.
             for module in list(sys.modules.values()):
-                if type(module) is not Deferred and getattr(module, "__dict__", {}).get(name) is original:
+                if type(module) is not LazyModule and getattr(module, "__dict__", {}).get(name) is original:
                     setattr(module, name, wrapper)
 
 

@@ -40,6 +40,6 @@ def install(kernel: Kernel) -> None:
         """Asks for a line in the frontend, which does not show it."""
         return ask(prompt, password=True)
 
-    handler.LAST.update((input.__code__, getpass_.__code__))
+    handler.TRACEBACK_CUTOFF.update((input.__code__, getpass_.__code__))
     builtins.input = input  # type: ignore[assignment]
     getpass.getpass = getpass_

@@ -29,7 +29,7 @@ _loading = threading.RLock()
 _executed: set[str] = set()
 
 
-class Deferred(ModuleType):
+class LazyModule(ModuleType):
     """A module that has not been loaded yet. It becomes an ordinary one when something of it is asked for, or set."""
 
     # Not super(): it is no longer one of these by then.
@@ -53,7 +53,7 @@ def _load(module: ModuleType) -> None:
     # Other threads wait here until it is complete; the module's own code does not.
     with _loading:
         spec = module.__spec__
-        if type(module) is not Deferred or spec is None or spec.loader is None or spec.name in _executed:
+        if type(module) is not LazyModule or spec is None or spec.loader is None or spec.name in _executed:
             return
         _executed.add(spec.name)
         try:
@@ -79,7 +79,7 @@ class _Later:
     def exec_module(self, module: ModuleType) -> None:
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self._loader
-        module.__class__ = Deferred
+        module.__class__ = LazyModule
 
 
 class _Finder:
@@ -110,7 +110,7 @@ def install() -> None:
         sys.meta_path.remove(finder)  # type: ignore[arg-type]
 
 
-class Attribute:
+class LazyAttribute:
     """An attribute of objects that is made when it is first asked for. `make` sets it."""
 
     _turn = threading.RLock()

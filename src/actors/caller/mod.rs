@@ -14,7 +14,7 @@ use tracing::{debug, error, warn};
 
 use self::pool::{Kept, Pool};
 use crate::delivery::inbox::Inbox;
-use crate::delivery::pending::{How, Promise};
+use crate::delivery::pending::{Outcome, Promise};
 use crate::delivery::request::{Assignment, Request};
 use crate::wire::run_mode::{Backend, CallerOptions};
 
@@ -25,28 +25,28 @@ pub const WORKER: &str = "callboard_caller";
 /// inbox and wakes the thread; never runs Python itself.
 pub struct Caller {
     spec: Arc<Spec>,
-    inbox: Arc<Inbox<Work>>,
+    inbox: Arc<Inbox<Task>>,
     /// The inbox of the thread that starts threads for requests.
-    starter: Option<Arc<Inbox<Work>>>,
+    starter: Option<Arc<Inbox<Task>>>,
     parent: Option<Addr<Caller>>,
-    children: Vec<Link>,
+    children: Vec<CallerHandle>,
     /// The children that are workers with nothing to do.
     pool: Arc<Pool>,
     /// When the pool is to be looked at.
     sweep: Option<SpawnHandle>,
     stopping: bool,
-    /// As in [`Link::ended`].
+    /// As in [`CallerHandle::ended`].
     ended: Arc<AtomicBool>,
     /// To be kept when its thread has ended.
     promises: Vec<Promise>,
 }
 
 /// What a Python thread is given to do.
-pub enum Work {
+pub enum Task {
     /// Work on a request.
     Request(Assignment),
     /// Start the thread of a new Caller.
-    Start(Link),
+    Start(CallerHandle),
     /// Cancel the cells that run on the thread of the Caller with this id, whatever that thread does.
     Cancel(u64),
     /// Call what was registered under this token.
@@ -89,11 +89,11 @@ pub enum Role {
 
 /// A Caller as others hold it.
 #[derive(Clone)]
-pub struct Link {
+pub struct CallerHandle {
     /// What it is.
     pub spec: Arc<Spec>,
     /// Where its thread takes its work from.
-    pub inbox: Arc<Inbox<Work>>,
+    pub inbox: Arc<Inbox<Task>>,
     /// Its actor.
     pub addr: Addr<Caller>,
     /// Its workers that have nothing to do.
@@ -123,26 +123,26 @@ pub enum CallerError {
     Resources(String),
 }
 
-impl Work {
+impl Task {
     /// A waker for whatever the thread that drains `inbox` has registered under `token`. It holds nothing of
     /// Python's, so any thread may wake or drop it.
-    pub fn waker(inbox: Arc<Inbox<Work>>, token: u64) -> Waker {
-        Waker::from(Arc::new(Knock { inbox, token }))
+    pub fn waker(inbox: Arc<Inbox<Task>>, token: u64) -> Waker {
+        Waker::from(Arc::new(TokenWaker { inbox, token }))
     }
 }
 
-struct Knock {
-    inbox: Arc<Inbox<Work>>,
+struct TokenWaker {
+    inbox: Arc<Inbox<Task>>,
     token: u64,
 }
 
-impl Wake for Knock {
+impl Wake for TokenWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.inbox.push(Work::Wake(self.token)).is_err() {
+        if self.inbox.push(Task::Wake(self.token)).is_err() {
             debug!(token = self.token, "the thread to be woken has ended");
         }
     }
@@ -151,12 +151,12 @@ impl Wake for Knock {
 /// Hand a request to the Caller's thread.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Post(pub Arc<Request>);
+pub struct Dispatch(pub Arc<Request>);
 
 /// Hand a request to the thread of a child: the one that the options name, or a worker.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct PostToChild(pub Arc<Request>, pub CallerOptions);
+pub struct DispatchToChild(pub Arc<Request>, pub CallerOptions);
 
 /// Find a child or make one. Whoever gets one that was made starts its thread.
 #[derive(Message)]
@@ -167,13 +167,13 @@ pub struct GetChild {
     /// A worker rather than a new Caller, if there is no name.
     pub worker: bool,
     /// Takes the child, and whether it was made.
-    pub answer: mpsc::Sender<Result<(Link, bool), CallerError>>,
+    pub answer: mpsc::Sender<Result<(CallerHandle, bool), CallerError>>,
 }
 
 /// Another Caller that is to stop when this one stops.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Adopt(pub Link);
+pub struct Adopt(pub CallerHandle);
 
 /// Stop the Caller's thread and those of its children.
 #[derive(Message)]
@@ -220,23 +220,23 @@ impl Caller {
     /// the inbox of the thread that starts the threads of children which are made for requests.
     pub fn launch(
         spec: Spec,
-        starter: Option<Arc<Inbox<Work>>>,
+        starter: Option<Arc<Inbox<Task>>>,
         parent: Option<Addr<Self>>,
-    ) -> Result<Link, CallerError> {
+    ) -> Result<CallerHandle, CallerError> {
         Self::launch_in(&Arbiter::current(), spec, starter, parent)
     }
 
     /// Starts the actor of a Caller that has no parent, for a thread of Python's.
-    pub fn launch_free(spec: Spec) -> Result<Link, CallerError> {
+    pub fn launch_free(spec: Spec) -> Result<CallerHandle, CallerError> {
         Self::launch_in(&home()?, spec, None, None)
     }
 
     fn launch_in(
         arbiter: &ArbiterHandle,
         spec: Spec,
-        starter: Option<Arc<Inbox<Work>>>,
+        starter: Option<Arc<Inbox<Task>>>,
         parent: Option<Addr<Self>>,
-    ) -> Result<Link, CallerError> {
+    ) -> Result<CallerHandle, CallerError> {
         let (spec, inbox, pool) = (Arc::new(spec), Arc::new(Inbox::new()?), Arc::new(Pool::new()));
         let ended = Arc::new(AtomicBool::new(false));
         let caller = Self {
@@ -252,7 +252,7 @@ impl Caller {
             promises: Vec::new(),
         };
         let addr = Self::start_in_arbiter(arbiter, |_| caller);
-        Ok(Link { spec, inbox, addr, pool, ended })
+        Ok(CallerHandle { spec, inbox, addr, pool, ended })
     }
 
     /// The child that is asked for, and whether it was made.
@@ -261,7 +261,7 @@ impl Caller {
         options: &CallerOptions,
         worker: bool,
         ctx: &mut Context<Self>,
-    ) -> Result<(Link, bool), CallerError> {
+    ) -> Result<(CallerHandle, bool), CallerError> {
         if self.stopping {
             return Err(CallerError::Stopping(self.spec.name.clone()));
         }
@@ -289,9 +289,9 @@ impl Caller {
             parent: Some(self.spec.id),
             ..Spec::new(options.name.as_deref().unwrap_or(WORKER), role)
         };
-        let link = Self::launch(new, self.starter.clone(), Some(ctx.address()))?;
-        self.children.push(link.clone());
-        Ok((link, true))
+        let handle = Self::launch(new, self.starter.clone(), Some(ctx.address()))?;
+        self.children.push(handle.clone());
+        Ok((handle, true))
     }
 
     /// Stops the workers whose time is up, and comes back when that of the next one will be.
@@ -310,7 +310,7 @@ impl Caller {
     }
 }
 
-impl Link {
+impl CallerHandle {
     /// A worker (of this Caller) has nothing to do any more: up to `keep` are kept, this one for `linger` (None:
     /// for ever). False if it is not kept: then it is to be stopped. Nothing happens to one that has ended, or that
     /// has another parent.
@@ -336,8 +336,8 @@ impl Link {
     }
 }
 
-fn assign(spec: &Spec, inbox: &Inbox<Work>, request: Arc<Request>) {
-    if let Err(Work::Request(request)) = inbox.push(Work::Request(Assignment::new(request))) {
+fn assign(spec: &Spec, inbox: &Inbox<Task>, request: Arc<Request>) {
+    if let Err(Task::Request(request)) = inbox.push(Task::Request(Assignment::new(request))) {
         debug!(caller = spec.name, kind = %request.job.kind, "the thread has ended: a request is refused");
         request.refuse("CallerStopped", &format!("the Caller {:?} has stopped", spec.name));
     }
@@ -383,24 +383,24 @@ impl Actor for Caller {
     type Context = Context<Self>;
 }
 
-impl Handler<Post> for Caller {
+impl Handler<Dispatch> for Caller {
     type Result = ();
 
-    fn handle(&mut self, Post(request): Post, _: &mut Self::Context) {
+    fn handle(&mut self, Dispatch(request): Dispatch, _: &mut Self::Context) {
         assign(&self.spec, &self.inbox, request);
     }
 }
 
-impl Handler<PostToChild> for Caller {
+impl Handler<DispatchToChild> for Caller {
     type Result = ();
 
-    fn handle(&mut self, PostToChild(request, options): PostToChild, ctx: &mut Self::Context) {
+    fn handle(&mut self, DispatchToChild(request, options): DispatchToChild, ctx: &mut Self::Context) {
         match self.child(&options, true, ctx) {
             Ok((child, made)) => {
                 child.assign(request);
                 if made
                     && let Some(starter) = &self.starter
-                    && starter.push(Work::Start(child.clone())).is_err()
+                    && starter.push(Task::Start(child.clone())).is_err()
                 {
                     // Its thread never starts: what was assigned is answered.
                     child.addr.do_send(ThreadEnded);
@@ -416,14 +416,14 @@ impl Handler<GetChild> for Caller {
 
     fn handle(&mut self, GetChild { options, worker, answer }: GetChild, ctx: &mut Self::Context) {
         let found = self.child(&options, worker, ctx);
-        let Err(mpsc::SendError(Ok((link, made)))) = answer.send(found) else {
+        let Err(mpsc::SendError(Ok((handle, made)))) = answer.send(found) else {
             return;
         };
         // Whoever asked has gone: nobody starts the thread of a child that was made, and a worker that was
         // handed out would never be idle again.
-        if made || link.spec.role == Role::Worker {
-            link.addr.do_send(Stop);
-            self.forget(link.spec.id);
+        if made || handle.spec.role == Role::Worker {
+            handle.addr.do_send(Stop);
+            self.forget(handle.spec.id);
         }
     }
 }
@@ -431,11 +431,11 @@ impl Handler<GetChild> for Caller {
 impl Handler<Adopt> for Caller {
     type Result = ();
 
-    fn handle(&mut self, Adopt(link): Adopt, _: &mut Self::Context) {
+    fn handle(&mut self, Adopt(handle): Adopt, _: &mut Self::Context) {
         if self.stopping {
-            link.addr.do_send(Stop);
+            handle.addr.do_send(Stop);
         }
-        self.children.push(link);
+        self.children.push(handle);
     }
 }
 
@@ -456,7 +456,7 @@ impl Handler<Stop> for Caller {
         for child in &self.children {
             child.addr.do_send(Stop);
         }
-        if self.inbox.push(Work::Stop).is_err() {
+        if self.inbox.push(Task::Stop).is_err() {
             debug!(caller = self.spec.name, "asked to stop, but its thread has ended already");
         }
     }
@@ -467,7 +467,7 @@ impl Handler<WhenEnded> for Caller {
 
     fn handle(&mut self, WhenEnded(promise): WhenEnded, _: &mut Self::Context) {
         if self.ended.load(Ordering::SeqCst) {
-            promise.complete(How::Value);
+            promise.complete(Outcome::Value);
         } else {
             self.promises.push(promise);
         }
@@ -485,13 +485,13 @@ impl Handler<ThreadEnded> for Caller {
             ctx.cancel_future(sweep);
         }
         let left = self.inbox.close();
-        if left.iter().any(|work| matches!(work, Work::Request(_))) {
+        if left.iter().any(|work| matches!(work, Task::Request(_))) {
             error!(caller = self.spec.name, left = left.len(), "the thread ended with work in its inbox");
         }
         for work in left {
             // Dropping an assignment that was never taken answers it; a thread that was never started ends.
-            if let Work::Start(link) = work {
-                link.addr.do_send(ThreadEnded);
+            if let Task::Start(handle) = work {
+                handle.addr.do_send(ThreadEnded);
             }
         }
         self.pool.close();
@@ -502,7 +502,7 @@ impl Handler<ThreadEnded> for Caller {
             parent.do_send(Forget(self.spec.id));
         }
         for promise in self.promises.drain(..) {
-            promise.complete(How::Value);
+            promise.complete(Outcome::Value);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Link;
+use super::CallerHandle;
 use crate::wire::run_mode::Backend;
 
 /// Shared by the actor of a Caller and its Python side, so that `to_thread` finds a worker without a round trip.
@@ -22,7 +22,7 @@ struct State {
 }
 
 struct Worker {
-    link: Link,
+    handle: CallerHandle,
     /// When its time is up.
     until: Option<Instant>,
 }
@@ -45,24 +45,24 @@ impl Pool {
     }
 
     /// Takes out a worker with this event loop.
-    pub fn take(&self, backend: Backend) -> Option<Link> {
+    pub fn take(&self, backend: Backend) -> Option<CallerHandle> {
         let fits = |worker: &Worker| {
-            worker.link.spec.backend == backend && !worker.link.ended.load(Ordering::SeqCst)
+            worker.handle.spec.backend == backend && !worker.handle.ended.load(Ordering::SeqCst)
         };
         let mut state = self.lock();
         let at = state.idle.iter().rposition(fits)?;
-        Some(state.idle.remove(at).link)
+        Some(state.idle.remove(at).handle)
     }
 
     /// Puts in a worker, if there are fewer than `keep`; for `linger` or, without it, for ever.
-    pub fn put(&self, link: Link, keep: usize, linger: Option<Duration>) -> Kept {
+    pub fn put(&self, handle: CallerHandle, keep: usize, linger: Option<Duration>) -> Kept {
         let until = linger.and_then(|linger| Instant::now().checked_add(linger));
         let mut state = self.lock();
-        let known = state.idle.iter().any(|worker| worker.link.spec.id == link.spec.id);
+        let known = state.idle.iter().any(|worker| worker.handle.spec.id == handle.spec.id);
         if known || state.closed || state.idle.len() >= keep {
             return if known { Kept::Yes } else { Kept::No };
         }
-        state.idle.push(Worker { link, until });
+        state.idle.push(Worker { handle, until });
         if until.is_some() && !state.is_swept {
             state.is_swept = true;
             return Kept::First;
@@ -74,7 +74,7 @@ impl Pool {
     pub fn remove(&self, id: u64) {
         // What is taken out is dropped with the lock open: an address may be the last one of its actor.
         let mut state = self.lock();
-        let at = state.idle.iter().position(|worker| worker.link.spec.id == id);
+        let at = state.idle.iter().position(|worker| worker.handle.spec.id == id);
         let worker = at.map(|at| state.idle.remove(at));
         drop(state);
         drop(worker);
@@ -82,10 +82,10 @@ impl Pool {
 
     /// Takes out those whose time is up. Returns them, and in how long it will be up for the next one; without that
     /// nobody looks after it until [`Kept::First`].
-    pub fn expired(&self, now: Instant) -> (Vec<Link>, Option<Duration>) {
+    pub fn expired(&self, now: Instant) -> (Vec<CallerHandle>, Option<Duration>) {
         let mut state = self.lock();
         let is_over = |worker: &mut Worker| worker.until.is_some_and(|until| until <= now);
-        let expired = state.idle.extract_if(.., is_over).map(|worker| worker.link).collect();
+        let expired = state.idle.extract_if(.., is_over).map(|worker| worker.handle).collect();
         let next = state.idle.iter().filter_map(|worker| worker.until).min();
         state.is_swept = next.is_some();
         (expired, next.map(|next| next.saturating_duration_since(now)))

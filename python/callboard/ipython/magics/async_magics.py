@@ -156,7 +156,7 @@ class AwaitingCompiler:
             return self._compiler(source, filename, symbol)
 
 
-handler.LAST.add(AwaitingCompiler.__call__.__code__)
+handler.TRACEBACK_CUTOFF.add(AwaitingCompiler.__call__.__code__)
 
 
 def _is_simple(source: Any) -> bool:

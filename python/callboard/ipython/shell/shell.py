@@ -27,9 +27,9 @@ from traitlets import CBool, Instance, Type, default, observe
 
 from ...aio import loops
 from ...context import Parent, current_cell, current_parent, current_shell, part_of_cell
-from ...interrupts.handler import leave_out_last
-from ...util import lazy_import
+from ...interrupts.handler import cut_traceback
 from ...util.json import encode
+from ...util.lazy_import import LazyAttribute
 from .. import tracebacks
 from ..compiler import Compiler
 from ..display import DisplayFormatter, ZMQDisplayPublisher, ZMQShellDisplayHook
@@ -244,7 +244,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         if not self.shares_variables:
             self.Completer.global_namespace = self._main.user_ns
 
-    Completer = lazy_import.Attribute(_make_completer)
+    Completer = LazyAttribute(_make_completer)
 
     def init_completer(self) -> None:
         """Nothing yet: see `Completer`."""
@@ -253,7 +253,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         # IPython sees that there is none.
         super().init_syntax_highlighting()
 
-    inspector = lazy_import.Attribute(_make_inspector)
+    inspector = LazyAttribute(_make_inspector)
 
     @observe("colors")
     def init_syntax_highlighting(self, changes: Any = None) -> None:
@@ -549,7 +549,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         up ``TimeoutError``."""
         error = sys.exc_info()[1] if exc_tuple is None else exc_tuple[1]
         if isinstance(error, KeyboardInterrupt) and error.__traceback__ is not None:
-            leave_out_last(error.__traceback__)
+            cut_traceback(error.__traceback__)
         from ...cells import run
 
         cell = current_cell.get()

@@ -1,1 +1,1 @@
-"""What every other part may use, and what knows none of them."""
+"""Helpers that know no other part of the package."""

@@ -1,4 +1,4 @@
-"""Python values as the JSON that the Jupyter protocol wants."""
+"""JSON as the Jupyter protocol has it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 
 
 def encode(value: Any) -> bytes:
-    """JSON of a message's content.
+    """Encodes the content of a message.
 
-    Bytes become base64 (images of display data), dates ISO 8601. What is not valid JSON (NaN, infinity,
-    keys that are not strings) is converted as ``jupyter_client`` does, instead of failing a whole cell.
+    Bytes become base64 (images of display data), dates ISO 8601. Values that JSON does not have (NaN, infinity,
+    keys that are not strings) are converted as ``jupyter_client`` does, instead of failing the cell.
     """
     try:
         return _encode(value).encode()
     except (TypeError, ValueError):
-        # Lone surrogates end here too: ASCII escapes can carry them.
+        # Lone surrogates too: UTF-8 cannot carry them, ASCII escapes can.
         return json.dumps(_clean(value), default=_default, allow_nan=False).encode()
 
 
 def decode(raw: bytes) -> Any:
-    """What JSON of a message says. Most metadata and parents are empty: no parser is needed."""
+    """Decodes a part of a message. Most metadata and parents are empty: these need no parser."""
     return {} if raw == b"{}" else _decode(raw.decode("utf-8", "surrogatepass"))
 
 
@@ -44,7 +44,8 @@ def _default(value: Any) -> Any:
     raise TypeError(msg)
 
 
-#: `json.dumps` makes an encoder anew for each call that is not by its defaults; `json.loads` looks for other encodings.
+# Made once: `json.dumps` makes an encoder for each call with other options than the defaults, and `json.loads` detects
+# the encoding.
 _encode = json.JSONEncoder(default=_default, ensure_ascii=False, allow_nan=False).encode
 _decode = json.JSONDecoder().decode
 
@@ -65,6 +66,6 @@ def _clean(value: Any) -> Any:
 
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        # JSON of the outside world is UTF-8: a lone surrogate has no place in a key.
+        # Frontends read UTF-8, which has no lone surrogates.
         return key.encode("utf-8", "backslashreplace").decode()
     return json.dumps(key) if isinstance(key, bool) or key is None else str(key)

@@ -1,11 +1,11 @@
-"""What is loaded, or made, when it is first asked for.
+"""Lazy imports: modules that are loaded on first access.
 
-Much of what a kernel would do before its first cell is for cells that may never come. asyncio imports ssl: with OpenSSL
-it takes a tenth of the memory of an idle kernel, and a tenth of the time to its first result. IPython imports tempfile
-in case that there is no home directory; uuid calls platform.
+A kernel's first cell does not need all that is imported before it. asyncio imports ssl: with OpenSSL it takes a tenth
+of the memory of an idle kernel, and a tenth of the time to its first result. IPython imports tempfile in case there is
+no home directory; uuid calls platform.
 
-For modules ``importlib.util.LazyLoader`` is not enough: until Python 3.11.9 and 3.12.3 threads that ask at the same
-time find the module half done (python/cpython#114763).
+``importlib.util.LazyLoader`` is not enough: before Python 3.11.9 and 3.12.3, threads that access the module at the same
+time find it partly loaded (python/cpython#114763).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
 
-#: What is known of a module before it is loaded.
+#: Attributes that a module has before it is loaded.
 _KNOWN = {"__class__", "__spec__", "__loader__", "__name__", "__package__", "__file__", "__cached__"}
 
 _loading = threading.RLock()
@@ -30,9 +30,9 @@ _executed: set[str] = set()
 
 
 class LazyModule(ModuleType):
-    """A module that has not been loaded yet. It becomes an ordinary one when something of it is asked for, or set."""
+    """A module that has not been loaded yet. It becomes an ordinary one when an attribute is read, set or deleted."""
 
-    # Not super(): it is no longer one of these by then.
+    # ModuleType, not super(): loading has changed the class of the module.
 
     def __getattribute__(self, name: str) -> Any:
         if name not in _KNOWN:
@@ -50,7 +50,7 @@ class LazyModule(ModuleType):
 
 
 def _load(module: ModuleType) -> None:
-    # Other threads wait here until it is complete; the module's own code does not.
+    # Other threads wait here until it is loaded. The module's own code does not: the lock is reentrant.
     with _loading:
         spec = module.__spec__
         if type(module) is not LazyModule or spec is None or spec.loader is None or spec.name in _executed:
@@ -60,15 +60,15 @@ def _load(module: ModuleType) -> None:
             spec.loader.exec_module(module)
             module.__class__ = ModuleType
         except BaseException:
-            # As after any import that fails: the next one tries again.
+            # As after any failed import: the next one tries again.
             sys.modules.pop(spec.name, None)
             raise
         finally:
             _executed.discard(spec.name)
 
 
-class _Later:
-    """A loader that leaves the work to another one, for later."""
+class _LazyLoader:
+    """A loader whose modules are loaded by another loader on first access."""
 
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -83,7 +83,7 @@ class _Later:
 
 
 class _Finder:
-    """Finds modules as they are imported, and has these loaded later."""
+    """A finder of ``sys.meta_path`` that makes the imports of some modules lazy."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
@@ -91,14 +91,14 @@ class _Finder:
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name in self._names else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _Later(spec.loader)  # type: ignore[assignment]
+            spec.loader = _LazyLoader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
 def install() -> None:
-    """Puts the modules where imports find them, and imports asyncio, which would load some of them."""
+    """Makes the imports of the rarely needed modules lazy, and imports asyncio, which would load some of them."""
     names = ["callboard.processes.command", "ipaddress", "locale", "tempfile", "uuid"]
-    # Where Python has no ssl, asyncio is to notice.
+    # Without _ssl the import of ssl must fail at once: asyncio asks whether there is ssl.
     if PathFinder.find_spec("_ssl") is not None:
         names += "ssl", "asyncio.sslproto"
     finder = _Finder(names)
@@ -108,32 +108,3 @@ def install() -> None:
             import_module(name)
     finally:
         sys.meta_path.remove(finder)  # type: ignore[arg-type]
-
-
-class LazyAttribute:
-    """An attribute of objects that is made when it is first asked for. `make` sets it."""
-
-    _turn = threading.RLock()
-
-    def __init__(self, make: Callable[[Any], None]) -> None:
-        self._make = make
-        self._making: list[Any] = []
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    # What is in the object's __dict__ goes before this.
-    def __get__(self, of: Any, owner: type) -> Any:
-        if of is None:
-            return self
-        with self._turn:
-            if self._name in vars(of):
-                return vars(of)[self._name]
-            if any(one is of for one in self._making):
-                raise AttributeError(f"{self._name} is just being made")
-            self._making.append(of)
-            try:
-                self._make(of)
-            finally:
-                self._making.pop()
-            return vars(of)[self._name]

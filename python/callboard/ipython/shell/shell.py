@@ -29,7 +29,7 @@ from ...aio import loops
 from ...context import Parent, current_cell, current_parent, current_shell, part_of_cell
 from ...interrupts.handler import cut_traceback
 from ...util.json import encode
-from ...util.lazy_import import LazyAttribute
+from ...util.lazy_attribute import LazyAttribute
 from .. import tracebacks
 from ..compiler import Compiler
 from ..display import DisplayFormatter, ZMQDisplayPublisher, ZMQShellDisplayHook

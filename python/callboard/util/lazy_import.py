@@ -97,7 +97,8 @@ class _Finder:
 
 def install() -> None:
     """Makes the imports of the rarely needed modules lazy, and imports asyncio, which would load some of them."""
-    names = ["callboard.processes.command", "ipaddress", "locale", "tempfile", "uuid"]
+    own = ["callboard.processes.command", "callboard.processes.thread_job"]
+    names = [*own, "ipaddress", "locale", "tempfile", "uuid"]
     # Without _ssl the import of ssl must fail at once: asyncio asks whether there is ssl.
     if PathFinder.find_spec("_ssl") is not None:
         names += "ssl", "asyncio.sslproto"

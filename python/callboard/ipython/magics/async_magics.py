@@ -23,7 +23,7 @@ from IPython.utils.process import arg_split, system  # type: ignore[attr-defined
 from IPython.utils.text import LSString, SList
 
 from ...interrupts import handler
-from ...processes import command
+from ...processes import command, thread_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ _cannot_wait: ContextVar[bool] = ContextVar("callboard_cannot_wait", default=Fal
 _later: ContextVar[list[str] | None] = ContextVar("callboard_later", default=None)
 
 #: Where tracebacks need not go.
-_FILES = (__file__, command.__file__)
+_FILES = (__file__, command.__file__, thread_job.__file__)
 
 
 # -- code -----------------------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ class AsyncMagics(_Base):
         origin = _origin(function)
         waiting = function
         if isinstance(function, Alias) or origin in _COMMANDS:
-            waiting = functools.partial(command.in_thread, function)
+            waiting = functools.partial(thread_job.in_thread, function)
         elif origin in _SCRIPTS:
             waiting = functools.partial(self._script, function)
         elif origin == _TIME:
@@ -431,7 +431,7 @@ class AsyncMagics(_Base):
     def system_piped(self, cmd: str) -> None:
         """Runs a shell command, its output in the cell. Leaves the exit code in ``_exit_code``."""
         _refuse_background(cmd)
-        if command.is_in_thread():
+        if thread_job.is_in_thread():
             self._system(self.var_expand(cmd, depth=1), cmd)
             return
         try:
@@ -450,11 +450,11 @@ class AsyncMagics(_Base):
         ends with all its processes."""
         __tracebackhide__ = True
         _refuse_background(cmd)
-        await command.in_thread(self._system, self.var_expand(cmd, depth=1), cmd)
+        await thread_job.in_thread(self._system, self.var_expand(cmd, depth=1), cmd)
 
     def getoutput(self, cmd: str, split: bool = True, depth: int = 0) -> Any:
         """Runs a shell command and returns its output, as a list of lines (or with ``split=False``, as a string)."""
-        if not command.is_in_thread():
+        if not thread_job.is_in_thread():
             return super().getoutput(cmd, split, depth + 1)
         _refuse_background(cmd)
         return self._getoutput(self.var_expand(cmd, depth + 1), cmd, split)
@@ -464,7 +464,7 @@ class AsyncMagics(_Base):
         command ends with all its processes."""
         __tracebackhide__ = True
         _refuse_background(cmd)
-        return await command.in_thread(self._getoutput, self.var_expand(cmd, depth + 1), cmd, split)
+        return await thread_job.in_thread(self._getoutput, self.var_expand(cmd, depth + 1), cmd, split)
 
     def _system(self, expanded: str, cmd: str) -> None:
         """Runs a command that finds a terminal, as IPython's ``system`` does."""
@@ -509,7 +509,7 @@ class AsyncMagics(_Base):
         magics = nonlocals.get("self") or getattr(function, "__self__", None)
         if magics is None:
             # Made in a way that is not known here: it does not hold up the event loop, but cannot be stopped.
-            await command.in_thread(function, line, cell)
+            await thread_job.in_thread(function, line, cell)
             return
         argv = arg_split(f"{nonlocals.get('script', '')} {line}", posix=True)
         args, program = magics.shebang.parser.parse_known_args(argv)
@@ -520,7 +520,7 @@ class AsyncMagics(_Base):
             msg = "which program? Usage: %%script PROGRAM"
             raise UsageError(msg)
         else:
-            await command.in_thread(self._run_script, program, cell, args.out, args.err, args.raise_error)
+            await thread_job.in_thread(self._run_script, program, cell, args.out, args.err, args.raise_error)
 
     def _run_script(self, program: list[str], cell: str, out: str | None, err: str | None, raise_error: bool) -> None:
         __tracebackhide__ = True

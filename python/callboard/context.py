@@ -1,15 +1,11 @@
-"""Which request the calling code runs for."""
+"""Which request, cell and shell the calling code belongs to."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import sys
-import threading
-import traceback
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextvars import Token
 
-    from .cells.run import Cell
-    from .ipython.shell.shell import ZMQInteractiveShell
+    from .protocols import CellLike, ShellLike
 
 __all__ = [
     "HasParent",
@@ -28,36 +23,54 @@ __all__ = [
     "current_cell",
     "current_parent",
     "current_shell",
-    "follow_into_threads",
-    "follow_into_trio",
+    "get_ipython",
+    "part_of_cell",
     "report_for_parent",
+    "request_variables",
+    "set_main_shell",
 ]
 
 #: The cell that the calling code belongs to; it may have ended.
-current_cell: ContextVar[Cell | None] = ContextVar("callboard_cell", default=None)
+current_cell: ContextVar[CellLike | None] = ContextVar("callboard_cell", default=None)
 
 #: The calling code runs as a part of its cell, which waits for it in another task: that of ``%%thread``, say.
 part_of_cell: ContextVar[bool] = ContextVar("callboard_part", default=False)
-#: The shell of a subshell that the calling code belongs to, where it belongs to no cell.
-current_shell: ContextVar[ZMQInteractiveShell | None] = ContextVar("callboard_shell", default=None)
 
+#: The shell of a subshell that the calling code belongs to, where it belongs to no cell.
+current_shell: ContextVar[ShellLike | None] = ContextVar("callboard_shell", default=None)
 
 #: What tells which request, cell and shell code belongs to.
 _VARIABLES: tuple[ContextVar[Any], ...] = (current_parent, current_cell, current_shell)
 
-_following = False
+#: The shell that is no subshell; None until there is a kernel.
+_main_shell: ShellLike | None = None
 
 
-def follow_into_threads() -> None:
-    """Lets threads, and calls given to a thread pool, belong to the request that started them.
+def set_main_shell(shell: ShellLike) -> None:
+    """Makes this the shell of all code that belongs to no other one."""
+    global _main_shell
+    _main_shell = shell
 
-    asyncio hands a context on to tasks and callbacks by itself; ``threading`` does not (before Python 3.14,
-    and there by option only).
-    """
-    global _following
-    _following = True
-    _patch_thread()
-    _patch_pool()
+
+def get_ipython() -> ShellLike:
+    """The shell that the calling code belongs to: that of its cell, or the main one. Raises `RuntimeError` where no
+    kernel runs."""
+    cell = current_cell.get()
+    if cell is not None:
+        return cell.shell
+    shell = current_shell.get() or _main_shell
+    if shell is None:
+        msg = "no callboard kernel runs in this process"
+        raise RuntimeError(msg)
+    return shell
+
+
+def request_variables() -> list[tuple[ContextVar[Any], Any]]:
+    """The variables that tell which request the calling code belongs to, with their values; empty if it belongs to
+    none."""
+    if current_parent.get(None) is None:
+        return []
+    return [(variable, variable.get(None)) for variable in _VARIABLES]
 
 
 class HasParent:
@@ -67,58 +80,24 @@ class HasParent:
     @property
     def parent_header(self) -> dict[str, Any]:
         """The header of the request that the calling code runs for; empty if there is none."""
-        return _shell().get_parent().get("header", {})
+        return get_ipython().get_parent().get("header", {})
 
     @parent_header.setter
     def parent_header(self, parent: dict[str, Any]) -> None:
         self.set_parent(parent)
 
     def set_parent(self, parent: dict[str, Any]) -> None:
-        """Output of the calling context belongs to this request (a message dict, or its header) from now on; so does
+        """Lets output of the calling context belong to this request (a message dict, or its header) from now on, and
         that of threads which belong to none."""
-        _shell().set_parent(parent)
+        get_ipython().set_parent(parent)
 
     def set_thread_parent(self, parent: dict[str, Any]) -> Token[Parent]:
         """Like `set_parent`, for the calling thread only. Returns what `reset_thread_parent` takes."""
-        return _shell().set_thread_parent(parent)
+        return get_ipython().set_thread_parent(parent)
 
     def reset_thread_parent(self, token: Token[Parent]) -> None:
         """Undoes the `set_thread_parent` that returned the token."""
-        _shell().reset_thread_parent(token)
-
-
-def _shell() -> ZMQInteractiveShell:
-    from .ipython.shell.shell import get_ipython
-
-    return get_ipython()
-
-
-def follow_into_trio() -> None:
-    """Lets trio's system tasks belong to the request that started them, and reports there what they raise, which would
-    end trio and all that runs on it. To be called once trio is imported; does nothing outside of kernels."""
-    import trio
-
-    original = trio.lowlevel.spawn_system_task
-    if not _following or hasattr(original, "__wrapped__"):
-        return
-
-    @functools.wraps(original)
-    def spawn_system_task(async_fn: Any, *args: Any, name: object = None, context: Context | None = None) -> Any:
-        values = _values() if context is None else []
-
-        async def run() -> None:
-            for variable, value in values:
-                variable.set(value)
-            try:
-                await async_fn(*args)
-            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - told to the user
-                traceback.print_exc()
-
-        return original(
-            trio.lowlevel.disable_ki_protection(run), name=async_fn if name is None else name, context=context
-        )
-
-    trio.lowlevel.spawn_system_task = spawn_system_task
+        get_ipython().reset_thread_parent(token)
 
 
 def report_for_parent(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
@@ -133,6 +112,7 @@ def report_for_parent(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> 
 
 
 def _context_of(what: dict[str, Any]) -> Context | None:
+    """The context of the task, future or handle that an exception handler is called for."""
     for thing in (what.get("task"), what.get("future"), what.get("handle")):
         if hasattr(thing, "get_context"):
             return thing.get_context()
@@ -147,62 +127,13 @@ def _context_of(what: dict[str, Any]) -> Context | None:
 
 @contextlib.contextmanager
 def _as_in(context: Context | None) -> Iterator[None]:
-    """Lets what runs belong to the same request as what runs in this context; in no context, to the one it belongs to
-    anyway. (The context itself may be in use.)"""
+    """Lets the block belong to the same request as what runs in this context; without a context, to its own.
+
+    Runs nothing in the context itself, which may be in use.
+    """
     tokens = [(variable, variable.set(context[variable])) for variable in _VARIABLES if context and variable in context]
     try:
         yield
-    finally:
-        for variable, token in tokens:
-            variable.reset(token)
-
-
-def _patch_thread() -> None:
-    original = threading.Thread.start
-
-    @functools.wraps(original)
-    def start(self: threading.Thread) -> None:
-        __tracebackhide__ = True
-        values = _values()
-        if values:
-            run = self.run
-
-            def run_for_parent() -> None:
-                self.__dict__.pop("run", None)
-                for variable, value in values:
-                    variable.set(value)
-                run()
-
-            self.run = run_for_parent  # type: ignore[method-assign]
-        original(self)
-
-    threading.Thread.start = start  # type: ignore[method-assign]
-
-
-def _patch_pool() -> None:
-    original = ThreadPoolExecutor.submit
-
-    @functools.wraps(original)
-    def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        values = _values()
-        if not values:
-            return original(self, fn, *args, **kwargs)
-        return original(self, _call_for, values, fn, args, kwargs)
-
-    ThreadPoolExecutor.submit = submit  # type: ignore[method-assign]
-
-
-def _values() -> list[tuple[ContextVar[Any], Any]]:
-    """What tells whom the calling code belongs to; nothing, if it belongs to no request."""
-    if current_parent.get(None) is None:
-        return []
-    return [(variable, variable.get(None)) for variable in _VARIABLES]
-
-
-def _call_for(values: list[tuple[ContextVar[Any], Any]], fn: Any, args: tuple, kwargs: dict) -> Any:
-    tokens = [(variable, variable.set(value)) for variable, value in values]
-    try:
-        return fn(*args, **kwargs)
     finally:
         for variable, token in tokens:
             variable.reset(token)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from . import context
 
 if TYPE_CHECKING:
-    from .context import Parent
+    from ._core import Parent
     from .ipython.shell.shell import ZMQInteractiveShell
     from .kernel.kernel import Kernel
 
@@ -14,13 +16,7 @@ __all__ = ["get_ipython", "get_kernel", "get_parent"]
 
 def get_ipython() -> ZMQInteractiveShell:
     """The shell that the calling code belongs to. Raises `RuntimeError` where no kernel runs."""
-    from .ipython.shell.shell import ZMQInteractiveShell
-    from .ipython.shell.shell import get_ipython as current
-
-    if not hasattr(ZMQInteractiveShell, "_main"):
-        msg = "no callboard kernel runs in this process"
-        raise RuntimeError(msg)
-    return current()
+    return cast("ZMQInteractiveShell", context.get_ipython())
 
 
 def get_kernel() -> Kernel:
@@ -30,7 +26,5 @@ def get_kernel() -> Kernel:
 
 def get_parent() -> dict[str, Any]:
     """The request that the calling code runs for, as a message dict; empty if there is none."""
-    from .context import current_parent
-
-    parent: Parent | None = current_parent.get(None)
+    parent: Parent | None = context.current_parent.get(None)
     return parent.message if parent is not None else {}

@@ -16,7 +16,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ..context import follow_into_trio, report_for_parent
+from ..context import report_for_parent
+from ..context_inheritance import follow_into_trio
 from .pending import Pending
 from .wakeups import current_library
 

@@ -11,7 +11,7 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import _core, context
+from .. import _core, context, context_inheritance
 from ..aio import wakeups
 from ..aio.pending import Pending
 from ..callers.caller import UNINTERRUPTIBLE_CODE, USER_CODE, Caller
@@ -73,7 +73,7 @@ class Kernel:
             self.core.capture_fds()
         sys.stdout = OutStream(self.core.stdout(), "stdout", 1)
         sys.stderr = OutStream(self.core.stderr(), "stderr", 2)
-        context.follow_into_threads()
+        context_inheritance.follow_into_threads()
         compiler.install()
         hide_loop.install()
 

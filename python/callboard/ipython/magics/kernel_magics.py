@@ -16,7 +16,7 @@ from IPython.utils.process import arg_split  # type: ignore[attr-defined]
 
 from ... import _core
 from ...callers.caller import Caller
-from ...context import part_of_cell
+from ...context import get_ipython, part_of_cell
 
 if TYPE_CHECKING:
     from ...aio.pending import Pending
@@ -148,8 +148,6 @@ class KernelMagics(Magics):
     @line_magic
     def subshell(self, _line: str) -> None:
         """Prints which shell this is, and which subshells (JEP 91) there are."""
-        from ..shell.shell import get_ipython
-
         shell = get_ipython()
         print(f"Current shell: {shell.subshell_id or 'the main shell'}")
         subshells = shell.kernel.core.subshells()
@@ -188,8 +186,6 @@ class KernelMagics(Magics):
 
     async def _run(self, code: str) -> None:
         """Runs code as a part of the cell; the cell fails if it does."""
-        from ..shell.shell import get_ipython
-
         shell = get_ipython()
         part_of_cell.set(True)
         result = await shell.run_cell_async(code, store_history=False, transformed_cell=shell.transform_cell(code))

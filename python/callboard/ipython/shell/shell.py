@@ -26,7 +26,7 @@ from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default, observe
 
 from ...aio import loops
-from ...context import Parent, current_cell, current_parent, current_shell, part_of_cell
+from ...context import Parent, current_cell, current_parent, get_ipython, part_of_cell, set_main_shell
 from ...interrupts.handler import cut_traceback
 from ...util.json import encode
 from ...util.lazy_attribute import LazyAttribute
@@ -44,12 +44,7 @@ if TYPE_CHECKING:
 
     from ...cells.run import Cell
     from ...kernel.kernel import Kernel
-
-
-def get_ipython() -> ZMQInteractiveShell:
-    """The shell that the calling code belongs to: that of its cell, or the main one."""
-    cell = current_cell.get()
-    return cell.shell if cell is not None else current_shell.get() or ZMQInteractiveShell._main
+    from ...protocols import ShellLike
 
 
 #: The messages that `set_parent` was given lately, for `get_parent`.
@@ -97,7 +92,7 @@ def show_exception(etype: type, error: BaseException, traceback: TracebackType |
     if current_cell.get() is None:
         sys.__excepthook__(etype, error, traceback)
     else:
-        get_ipython().showtraceback((etype, error, traceback), tb_offset=0)  # type: ignore[arg-type]
+        get_ipython().showtraceback((etype, error, traceback), tb_offset=0)
 
 
 class _ReadThrough(dict):
@@ -159,8 +154,6 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     builtin_trap: BuiltinTrap = None  # type: ignore[assignment]
     display_trap: DisplayTrap = None  # type: ignore[assignment]
 
-    #: The shell that is no subshell.
-    _main: ZMQInteractiveShell
     #: The id of the subshell (JEP 91) that it is the shell of.
     subshell_id: str | None = None
     #: Shares its variables with the main shell.
@@ -169,9 +162,16 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     is_made = False
 
     def __init__(
-        self, *args: Any, subshell_id: str | None = None, shares_variables: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        subshell_id: str | None = None,
+        main: ZMQInteractiveShell | None = None,
+        shares_variables: bool = False,
+        **kwargs: Any,
     ) -> None:
         self.subshell_id = subshell_id
+        #: The shell that is no subshell.
+        self._main = main or self
         self.shares_variables = shares_variables
         self._next_number = 1
         self._numbers = threading.Lock()
@@ -286,7 +286,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
 
     def be_everywhere(self) -> None:
         """Makes this the main shell: ``get_ipython()`` is it wherever no other shell's cell runs."""
-        ZMQInteractiveShell._main = self
+        set_main_shell(self)
         _load_magics_in_turn()
         for name in ("exit", "quit"):
             setattr(builtins, name, self.exiter)
@@ -310,6 +310,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
             user_module=module,
             user_ns=module.__dict__ if isolated else self.user_ns,
             subshell_id=subshell_id,
+            main=self,
             shares_variables=not isolated,
         )
 
@@ -406,7 +407,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     def init_payload(self) -> None:
         self.payload_manager = _Payloads(parent=self)
 
-    def get_ipython(self) -> ZMQInteractiveShell:  # type: ignore[override]
+    def get_ipython(self) -> ShellLike:  # type: ignore[override]
         """The shell that the calling code belongs to."""
         return get_ipython()
 

@@ -1,0 +1,100 @@
+"""Lets threads, thread pools and trio's system tasks belong to the request that has started them.
+
+asyncio hands a context on to tasks and callbacks by itself; ``threading`` does not (before Python 3.14, and there by
+option only), nor does trio for system tasks.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from .context import request_variables
+
+if TYPE_CHECKING:
+    from contextvars import Context, ContextVar
+
+_is_kernel = False
+
+
+def follow_into_threads() -> None:
+    """Patches threads and thread pools. For kernels: from now on `follow_into_trio` has an effect as well."""
+    global _is_kernel
+    _is_kernel = True
+    _patch_thread()
+    _patch_pool()
+
+
+def follow_into_trio() -> None:
+    """Patches trio's system tasks, and reports there what they raise, which would end trio and all that runs on it. To
+    be called once trio is imported; does nothing outside of kernels."""
+    import trio
+
+    original = trio.lowlevel.spawn_system_task
+    if not _is_kernel or hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def spawn_system_task(async_fn: Any, *args: Any, name: object = None, context: Context | None = None) -> Any:
+        values = request_variables() if context is None else []
+
+        async def run() -> None:
+            for variable, value in values:
+                variable.set(value)
+            try:
+                await async_fn(*args)
+            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - told to the user
+                traceback.print_exc()
+
+        return original(
+            trio.lowlevel.disable_ki_protection(run), name=async_fn if name is None else name, context=context
+        )
+
+    trio.lowlevel.spawn_system_task = spawn_system_task
+
+
+def _patch_thread() -> None:
+    original = threading.Thread.start
+
+    @functools.wraps(original)
+    def start(self: threading.Thread) -> None:
+        __tracebackhide__ = True
+        values = request_variables()
+        if values:
+            run = self.run
+
+            def run_for_parent() -> None:
+                self.__dict__.pop("run", None)
+                for variable, value in values:
+                    variable.set(value)
+                run()
+
+            self.run = run_for_parent  # type: ignore[method-assign]
+        original(self)
+
+    threading.Thread.start = start  # type: ignore[method-assign]
+
+
+def _patch_pool() -> None:
+    original = ThreadPoolExecutor.submit
+
+    @functools.wraps(original)
+    def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        values = request_variables()
+        if not values:
+            return original(self, fn, *args, **kwargs)
+        return original(self, _call_for, values, fn, args, kwargs)
+
+    ThreadPoolExecutor.submit = submit  # type: ignore[method-assign]
+
+
+def _call_for(values: list[tuple[ContextVar[Any], Any]], fn: Any, args: tuple, kwargs: dict) -> Any:
+    tokens = [(variable, variable.set(value)) for variable, value in values]
+    try:
+        return fn(*args, **kwargs)
+    finally:
+        for variable, token in tokens:
+            variable.reset(token)

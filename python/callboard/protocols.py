@@ -1,0 +1,101 @@
+"""Structural types: what lower layers see of the objects that higher layers give to them.
+
+For type checkers only: import it under `TYPE_CHECKING`, so that no kernel pays for it when it starts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+    from . import _core
+
+__all__ = ["CellLike", "KernelServices", "ShellLike"]
+
+
+class TagsLike(Protocol):
+    """`callboard.cells.tags.Tags`."""
+
+    @property
+    def suppress_error(self) -> bool: ...
+
+
+class TaskLike(Protocol):
+    """`callboard.aio.loops.Task`."""
+
+    raw: Any
+
+
+class CellLike(Protocol):
+    """`callboard.cells.cell.Cell`: a cell that has begun and not ended."""
+
+    request: _core.Request
+    parent: _core.Parent
+    code: str
+    number: int
+    execution_count: int
+    error: dict[str, Any] | None
+    shown: tuple[BaseException | None, dict[str, Any]]
+    exec_result: Any
+    payloads: list[dict[str, Any]]
+    in_user_code: bool
+    interrupted: bool
+    timed_out: bool
+    abandoned: bool
+    ending: bool
+
+    @property
+    def shell(self) -> ShellLike: ...
+
+    @property
+    def tags(self) -> TagsLike: ...
+
+    @property
+    def task(self) -> TaskLike: ...
+
+    def timeout_error(self) -> TimeoutError: ...
+
+
+class ShellLike(Protocol):
+    """`callboard.ipython.shell.shell.ZMQInteractiveShell`."""
+
+    subshell_id: str | None
+    kernel: KernelServices
+    displayhook: Any
+
+    @property
+    def parent_request(self) -> _core.Parent | None: ...
+
+    def get_parent(self) -> dict[str, Any]: ...
+
+    def set_parent(self, parent: dict[str, Any]) -> None: ...
+
+    def set_thread_parent(self, parent: dict[str, Any]) -> Token[_core.Parent]: ...
+
+    def reset_thread_parent(self, token: Token[_core.Parent]) -> None: ...
+
+    def showtraceback(self, exc_tuple: Any = None, *args: Any, **kwargs: Any) -> None: ...
+
+    def transform_cell(self, raw_cell: str) -> str: ...
+
+    async def run_cell_async(self, raw_cell: str, **options: Any) -> Any: ...
+
+
+class KernelServices(Protocol):
+    """`callboard.kernel.kernel.Kernel`: what shells and cells ask of it."""
+
+    core: _core.Kernel
+
+    def stop_soon(self) -> None: ...
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+    ) -> dict[str, Any]: ...

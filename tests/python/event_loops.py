@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 
     Main = Callable[[], Coroutine[Any, Any, Any]]
+    #: Runs an async function in an event loop.
+    Run = Callable[[Callable[..., Any]], Any]
 
 
 def run_asyncio(main: Main) -> Any:

@@ -21,7 +21,7 @@ def get_ipython() -> ZMQInteractiveShell:
 
 def get_kernel() -> Kernel:
     """The kernel that runs in this process. Raises `RuntimeError` if none does."""
-    return get_ipython().kernel
+    return cast("Kernel", get_ipython().kernel)
 
 
 def get_parent() -> dict[str, Any]:

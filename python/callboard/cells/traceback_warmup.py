@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..ipython import tracebacks
-from ..requests.introspection import prompt_turns
+from ..util.switch_interval import short_switch_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from ..callers.caller import Caller
     from ..ipython.shell.shell import ZMQInteractiveShell
-    from ..kernel.kernel import Kernel
-    from .run import Cell
+    from .cell import Cell
 
 logger = logging.getLogger("callboard.shell")
 
@@ -35,8 +34,8 @@ _DEEP = 50
 class TracebackWarmup:
     """Looks, on the thread of `Control`, whether the main thread runs a cell for long."""
 
-    def __init__(self, kernel: Kernel, caller: Caller, control: Caller) -> None:
-        self._kernel = kernel
+    def __init__(self, shell: ZMQInteractiveShell, caller: Caller, control: Caller) -> None:
+        self._shell = shell
         self._caller = caller
         self._control = control
         self._is_watching = False
@@ -64,7 +63,7 @@ class TracebackWarmup:
             yield
             tracebacks.load_lexer()
             yield
-            show_one(self._kernel.shell)
+            show_one(self._shell)
             yield
         for cell in cells:
             for frame in awaited(cell.task.raw, cell.shell):
@@ -73,7 +72,7 @@ class TracebackWarmup:
 
     def _go_on(self, steps: Iterator[None]) -> None:
         try:
-            with prompt_turns():
+            with short_switch_interval():
                 next(steps)
         except StopIteration:
             self._is_watching = False

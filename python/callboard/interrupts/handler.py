@@ -53,7 +53,7 @@ class Interrupts:
         self.outermost: set[CodeType] = {loops.AsyncioLoop._run.__code__, loops.TrioLoop.run.__code__}
         self.enabled = False
         #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
-        self.only: deque[Call] = deque()
+        self._only: deque[Call] = deque()
         #: A handler of the user's (of comm messages) has control.
         self.in_handler = False
         #: What a swallowed interrupt is delivered to again, while it is on its way.
@@ -70,6 +70,11 @@ class Interrupts:
     def begin_cell(self) -> None:
         """Before a cell runs on the main thread: earlier ones may have set handlers of SIGINT, and set ours again."""
         watch_sigint()
+
+    def interrupt_only(self, call: Call) -> None:
+        """Interrupts this cell of the main thread and no other one. From any thread."""
+        self._only.append(call)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _deliver_what_is_swallowed(self) -> None:
         """Python swallows what is raised in a finalizer, a hook of ``fork`` or a callback of C code. An interrupt
@@ -96,7 +101,7 @@ class Interrupts:
         if not self.enabled or (again is not None and again.isdisjoint(running)):
             return
         current = self.current()
-        only = [self.only.popleft() for _ in range(len(self.only))]
+        only = [self._only.popleft() for _ in range(len(self._only))]
         if only:
             running.intersection_update(only)
             if current not in running:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextvars
 import logging
-import signal
 import sys
 import threading
 import traceback
@@ -15,8 +14,9 @@ from .. import _core, context, context_inheritance
 from ..aio import wakeups
 from ..aio.pending import Pending
 from ..callers.caller import UNINTERRUPTIBLE_CODE, USER_CODE, Caller
-from ..cells import run
-from ..cells.run import CellQueue
+from ..cells.queue import CellQueue
+from ..cells.run import CellRunner, show
+from ..cells.timeouts import Timeouts
 from ..cells.traceback_warmup import TracebackWarmup
 from ..context import current_cell
 from ..ipython import compiler, history
@@ -29,16 +29,13 @@ from ..util.json import encode
 if TYPE_CHECKING:
     from traitlets.config import Configurable
 
-    from ..cells.run import Cell
+    from ..cells.cell import Cell
     from ..interrupts.handler import Interrupts
 
 logger = logging.getLogger("callboard.kernel")
 
 #: How long the end of the kernel waits for the threads of its Callers, seconds.
 _GRACE = 2.0
-
-#: How long a thread may go on with a cell whose time is up before the cell is answered without it, seconds.
-_STUBBORN = 1.0
 
 
 class Kernel:
@@ -83,7 +80,7 @@ class Kernel:
         self.comm_manager = comms.install(self.core)
         self.shell = ZMQInteractiveShell.instance(parent=parent, kernel=self, **kwargs)
         self.shell.be_everywhere()
-        stdin.install(self)
+        stdin.install(self.core, self.shell)
 
     def run(self) -> None:
         """Serves requests until the kernel is shut down. To be called on the main thread."""
@@ -92,14 +89,15 @@ class Kernel:
         wakeups.home = main._wakeups
         main.keep_running()
         control.keep_running()
-        self._queues[None] = CellQueue(self, main, lambda: self.shell)
-        self._warmup = TracebackWarmup(self, main, control)
+        self._runner = CellRunner(self, main, self.interrupts, Timeouts(self.core, main, control, self.interrupts))
+        self._queues[None] = CellQueue(self._runner, main, lambda: self.shell)
+        self._warmup = TracebackWarmup(self.shell, main, control)
         main.handle = partial(self._handle_shell, main, None)
         main.on_stop = self._stop
         control.handle = self._handle_control
         Caller.on_new = staticmethod(self._serve)  # type: ignore[method-assign]
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
-        UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, run.show.__code__))
+        UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, show.__code__))
         self.interrupts.running = main.running
         self.interrupts.interrupt_others = self._interrupt_threads
         self.interrupts.interrupt_thread_again = self._interrupt_thread_again
@@ -122,7 +120,7 @@ class Kernel:
         if subshell is None:
             caller.handle = partial(self._handle_in_thread, caller)
         else:
-            self._queues[subshell] = CellQueue(self, caller, lambda: self.shell_of(subshell))
+            self._queues[subshell] = CellQueue(self._runner, caller, lambda: self.shell_of(subshell))
             caller.handle = partial(self._handle_shell, caller, subshell)
             # Made before the first cell asks for it.
             caller.call_direct(self._make_shell, subshell)
@@ -159,19 +157,19 @@ class Kernel:
         if request.is_queued:
             queue.add(request)
         elif request.begin():
-            run.start(self, caller, self.shell_of(subshell), request, queue.context.copy())
+            self._runner.start(caller, self.shell_of(subshell), request, queue.context.copy())
 
     def _handle_in_thread(self, caller: Caller, request: _core.Request) -> None:
         """A cell beside all queues, in a thread of its own or that of a named Caller."""
         if request.begin():
             queue = self._queues.get(request.subshell_id) or self._queues[None]
             shell = self.shell_of(request.subshell_id if request.subshell_id in self._queues else None)
-            run.start(self, caller, shell, request, queue.context.copy())
+            self._runner.start(caller, shell, request, queue.context.copy())
 
     def _handle_control(self, request: _core.Request) -> None:
         if request.msg_type == "execute_request":
             if request.begin():
-                run.start(self, self.control, self.shell, request, contextvars.copy_context())
+                self._runner.start(self.control, self.shell, request, contextvars.copy_context())
         else:
             contextvars.copy_context().run(self._answer, request, self._handle_language)
 
@@ -263,7 +261,7 @@ class Kernel:
             reply["user_expressions"] = shell.user_expressions(user_expressions or {})
         else:
             # IPython shows every error, unless it fails to format it, or a second interrupt comes while it does.
-            shown = cell.error or run.show(cell, error)
+            shown = cell.error or show(cell, error)
             reply.update(status="error", user_expressions={}, **shown)
         reply["payload"] = cell.payloads
         return reply
@@ -322,37 +320,6 @@ class Kernel:
         self.core.publish(msg_type, encode(content))
 
     # -- time and the end -------------------------------------------------------------------------------
-
-    def when_time_is_up(self, cell: Cell, caller: Caller, seconds: float) -> Pending[None]:
-        """Ends a cell in so many seconds, with a `TimeoutError`. Cancel what this returns when it has ended."""
-        return self.control.call_later(seconds, self._time_is_up, cell, caller)
-
-    def _time_is_up(self, cell: Cell, caller: Caller) -> None:
-        cell.timed_out = True
-        if caller is self.main:
-            self.interrupts.only.append(cell)
-            signal.pthread_kill(caller.id, signal.SIGINT)
-        elif caller is self.control:
-            cell.cancel()
-        else:
-            caller.interrupt([cell])
-            self.control.call_later(_STUBBORN, self._give_up, cell)
-
-    def _give_up(self, cell: Cell) -> None:
-        """Answers a cell whose time is up, and whose thread is in code that nothing can interrupt."""
-        if cell.ending:
-            return
-        cell.abandoned = True
-        reply: dict[str, Any] = {"execution_count": cell.number, "user_expressions": {}, "payload": []}
-        if cell.tags.suppress_error:
-            reply["status"] = "ok"
-        else:
-            text = f"{run.time_is_up(cell)}. Its thread goes on: what it does cannot be interrupted"
-            content = {"ename": "TimeoutError", "evalue": text, "traceback": [f"TimeoutError: {text}"]}
-            self.core.publish("error", encode(content), parent=cell.parent)
-            reply.update(status="error", **content)
-        cell.request.reply(encode(reply))
-        cell.request.finish(cell.tags.suppress_error, False)
 
     def _interrupt_threads(self) -> None:
         """Has `Control` interrupt the cells that run in other threads now, and none that comes later."""

@@ -3,50 +3,26 @@ the control Caller."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from IPython.utils.tokenutil import token_at_cursor
 
 from ..util.json import decode, encode
+from ..util.switch_interval import short_switch_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .._core import Request
     from ..ipython.shell.shell import ZMQInteractiveShell
 
 _TYPES = "_jupyter_types_experimental"
 
-#: The switch interval while somebody waits for this thread, seconds.
-_TURN = 0.0001
-
 
 def handle(shell: ZMQInteractiveShell, request: Request) -> None:
     """Answers a request of one of the types in `HANDLERS`."""
     content = decode(request.content)
-    with prompt_turns():
+    with short_switch_interval():
         reply = HANDLERS[request.msg_type](shell, content)
     request.reply(encode(reply))
-
-
-@contextlib.contextmanager
-def prompt_turns() -> Iterator[None]:
-    """Lets this thread have its turn soon while a cell computes.
-
-    After every blocking call (completion reads many files) a thread waits one switch interval for the GIL, 5 ms
-    by default: seconds, all together.
-    """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
-    turn = sys.getswitchinterval()
-    try:
-        yield
-    finally:
-        # Unless the cell has chosen an interval of its own in the meantime.
-        if sys.getswitchinterval() == turn:
-            sys.setswitchinterval(before)
 
 
 def complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:

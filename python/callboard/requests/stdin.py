@@ -11,23 +11,24 @@ from IPython.core.error import StdinNotImplementedError
 from ..interrupts import handler
 
 if TYPE_CHECKING:
-    from ..kernel.kernel import Kernel
+    from .._core import Kernel
+    from ..protocols import ShellLike
 
 _EOF = "\x04"
 
 
-def install(kernel: Kernel) -> None:
+def install(core: Kernel, shell: ShellLike) -> None:
     """Lets ``input`` and ``getpass`` ask the client whose request the calling code runs for."""
 
     def ask(prompt: Any, password: bool) -> str:
-        parent = kernel.shell.parent_request
+        parent = shell.parent_request
         if parent is None or not parent.allow_stdin:
             msg = (
                 f"{'getpass' if password else 'input'}() was called, but the frontend does not take input "
                 "here: run the cell in a frontend that does"
             )
             raise StdinNotImplementedError(msg)
-        answer = kernel.core.input(str(prompt), password=password, parent=parent)
+        answer = core.input(str(prompt), password=password, parent=parent)
         if answer == _EOF:
             raise EOFError
         return answer

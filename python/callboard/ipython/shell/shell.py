@@ -42,9 +42,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
-    from ...cells.run import Cell
-    from ...kernel.kernel import Kernel
-    from ...protocols import ShellLike
+    from ...protocols import CellLike, KernelServices, ShellLike
 
 
 #: The messages that `set_parent` was given lately, for `get_parent`.
@@ -140,7 +138,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
     compiler_class = Type(Compiler)
     # IPython's names the module of its own one, which traitlets imports with the first shell.
     inspector_class = Type(object, help=InteractiveShell.inspector_class.help).tag(config=True)
-    kernel: Kernel = AnyTrait()  # type: ignore[assignment]
+    kernel: KernelServices = AnyTrait()  # type: ignore[assignment]
     exiter = Instance(ZMQExitAutocall)
     readline_use = CBool(False)
     autoindent = CBool(False)
@@ -476,7 +474,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
 
     # -- the request that code runs for -----------------------------------------------------------------
 
-    def begin_cell(self, cell: Cell) -> None:
+    def begin_cell(self, cell: CellLike) -> None:
         """Gives a cell its number."""
         self._foreground = cell.parent
         with self._numbers:
@@ -551,8 +549,6 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         error = sys.exc_info()[1] if exc_tuple is None else exc_tuple[1]
         if isinstance(error, KeyboardInterrupt) and error.__traceback__ is not None:
             cut_traceback(error.__traceback__)
-        from ...cells import run
-
         cell = current_cell.get()
         # Only what ends the cell: other tasks and threads of it show what they like.
         if cell is not None and loops.current_task() is not cell.task.raw and not part_of_cell.get():
@@ -569,7 +565,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
             cell.ending = True
             replacement: BaseException = KeyboardInterrupt()
             if cell.timed_out:
-                replacement = run.time_is_up(cell)
+                replacement = cell.timeout_error()
             if cell.timed_out or not isinstance(error, KeyboardInterrupt):
                 replacement = replacement.with_traceback(error.__traceback__)
                 exc_tuple = (type(replacement), replacement, error.__traceback__)  # type: ignore[assignment]

@@ -7,17 +7,26 @@ option only), nor does trio for system tasks.
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from . import patches
+from ._core import start_thread
 from .context import request_variables
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Context, ContextVar
 
 _is_kernel = False
+
+#: ``Thread.start`` needs what `guard_thread_starts` does.
+_IS_GUARDED = sys.version_info < (3, 12)
+
+_patching = threading.Lock()
 
 
 def follow_into_threads() -> None:
@@ -53,12 +62,23 @@ def follow_into_trio() -> None:
             trio.lowlevel.disable_ki_protection(run), name=async_fn if name is None else name, context=context
         )
 
-    trio.lowlevel.spawn_system_task = spawn_system_task
+    patches.put("trio.lowlevel:spawn_system_task", spawn_system_task)
+
+
+def guard_thread_starts() -> None:
+    """Keeps exceptions that are raised in a thread (interrupts, cancelled calls) out of the thread that it is just
+    starting. Only Python 3.11 needs that: until it runs, the new thread has the number of the one that starts it."""
+    if _IS_GUARDED:
+        _patch_thread()
 
 
 def _patch_thread() -> None:
-    original = threading.Thread.start
+    with _patching:
+        if not patches.applied("threading:Thread.start"):
+            patches.put("threading:Thread.start", _start_for_parent(threading.Thread.start))
 
+
+def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     @functools.wraps(original)
     def start(self: threading.Thread) -> None:
         __tracebackhide__ = True
@@ -73,9 +93,12 @@ def _patch_thread() -> None:
                 run()
 
             self.run = run_for_parent  # type: ignore[method-assign]
-        original(self)
+        if _IS_GUARDED:
+            start_thread(original, self)
+        else:
+            original(self)
 
-    threading.Thread.start = start  # type: ignore[method-assign]
+    return start
 
 
 def _patch_pool() -> None:
@@ -88,7 +111,7 @@ def _patch_pool() -> None:
             return original(self, fn, *args, **kwargs)
         return original(self, _call_for, values, fn, args, kwargs)
 
-    ThreadPoolExecutor.submit = submit  # type: ignore[method-assign]
+    patches.put("concurrent.futures.thread:ThreadPoolExecutor.submit", submit)
 
 
 def _call_for(values: list[tuple[ContextVar[Any], Any]], fn: Any, args: tuple, kwargs: dict) -> Any:

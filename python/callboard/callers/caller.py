@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
-import functools
 import inspect
 import logging
 import sys
@@ -31,6 +30,7 @@ from ..aio.pending import (
 )
 from ..aio.queue import SingleAsyncQueue
 from ..aio.wakeups import Wakeups, attach, current_library
+from ..context_inheritance import guard_thread_starts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -52,23 +52,6 @@ UNINTERRUPTIBLE_CODE: set[CodeType] = set()
 _TURN = 0.001
 #: How long the end of the process waits for the threads of Callers, seconds.
 _LAST_GRACE = 1.0
-
-
-def _patch_thread() -> None:
-    """Interrupts, and cancellations of calls, must not hit a thread that is being started in place of the one that
-    starts it."""
-    original = threading.Thread.start
-
-    @functools.wraps(original)
-    def start(self: threading.Thread) -> None:
-        __tracebackhide__ = True
-        _core.start_thread(original, self)
-
-    threading.Thread.start = start  # type: ignore[method-assign]
-
-
-if sys.version_info < (3, 12):
-    _patch_thread()
 
 
 class CallerCreateOptions(TypedDict, total=False):
@@ -254,6 +237,7 @@ class Caller:
         return known  # type: ignore[return-value]
 
     def _set_up(self, actor: _core.CallerHandle) -> None:
+        guard_thread_starts()
         self._actor = actor
         self._inbox = actor.inbox()
         self._wakeups = Wakeups(self._inbox)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.compilerop import CachingCompiler
 
+from .. import patches
+
 try:
     from _sha1 import sha1 as _sha1
 except ImportError:  # a Python that is built to have OpenSSL's alone
@@ -46,7 +48,9 @@ def _without_collection(parse: Callable[..., Any]) -> Callable[..., Any]:
 
 def install() -> None:
     """Lets what shows tracebacks make syntax trees while other threads do."""
-    ast.parse = _without_collection(ast.parse)
+    parse = _without_collection(ast.parse)
+    if parse is not ast.parse:
+        patches.put("ast:parse", parse)
 
 
 class _OfThread(threading.local):

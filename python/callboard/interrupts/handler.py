@@ -10,9 +10,11 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from .. import nested_loops
 from .._core import interrupt_again, watch_sigint
 from ..aio import loops
-from ..nested_loops import hide_loop
+from ..nested_loops import sigint
+from ..util import import_hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 # Event loops, and what stands between them and what they run.
 _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
+
+# What runs between an event loop and the code that has started it, or an import.
+_WRAPPERS = (nested_loops.__name__, import_hook.__name__)
 
 # A callback whose outermost code is in one of these is the kernel's own, or the event loop's housekeeping.
 _OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
@@ -95,7 +100,7 @@ class Interrupts:
         sys.unraisablehook = hook
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:
-        hide_loop.sigint_noticed()
+        sigint.sigint_noticed()
         again, self._again = self._again, None
         running = set(self.running.values())
         if not self.enabled or (again is not None and again.isdisjoint(running)):
@@ -119,18 +124,18 @@ class Interrupts:
             current.interrupted = True
             if current.in_user_code:
                 # A loop that runs inside the cell sees to this itself.
-                if hide_loop.task() is not None or current.task.may_be_hit():
-                    hide_loop.interrupt(signum, frame)
+                if sigint.outer_task() is not None or current.task.may_be_hit():
+                    sigint.interrupt(signum, frame)
                 else:
                     current.cancel()
         elif self.in_handler or self._is_user_callback(frame):
-            hide_loop.interrupt(signum, frame)
+            sigint.interrupt(signum, frame)
 
     def current(self) -> Call | None:
         """The cell or call that has control on the main thread right now, as opposed to waiting."""
         if threading.current_thread() is not threading.main_thread():
             return None
-        return self.running.get(hide_loop.task() or loops.current_task())
+        return self.running.get(sigint.outer_task() or loops.current_task())
 
     def _is_user_callback(self, frame: FrameType | None) -> bool:
         """Whether the event loop runs a callback or a task of the user's that is no cell."""
@@ -139,7 +144,7 @@ class Interrupts:
         inner: FrameType | None = None
         while frame is not None and frame.f_code not in self.outermost:
             module = frame.f_globals.get("__name__") or ""
-            if module.partition(".")[0] not in _LOOPS and module != hide_loop.__name__:
+            if module.partition(".")[0] not in _LOOPS and not module.startswith(_WRAPPERS):
                 inner = frame
             frame = frame.f_back
         if frame is None or inner is None:

@@ -21,7 +21,7 @@ from ..cells.traceback_warmup import TracebackWarmup
 from ..context import current_cell
 from ..ipython import compiler, history
 from ..ipython.shell.shell import ZMQInteractiveShell, text_of
-from ..nested_loops import hide_loop
+from ..nested_loops import wrap_runners
 from ..requests import comms, introspection, stdin
 from ..requests.stream import OutStream
 from ..util.json import encode
@@ -72,7 +72,7 @@ class Kernel:
         sys.stderr = OutStream(self.core.stderr(), "stderr", 2)
         context_inheritance.follow_into_threads()
         compiler.install()
-        hide_loop.install()
+        wrap_runners.install()
 
     def init_shell(self, parent: Configurable, **kwargs: Any) -> None:
         """Makes the shell."""

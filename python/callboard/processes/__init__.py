@@ -1,1 +1,1 @@
-"""Shell commands and scripts that hold up no event loop."""
+"""Shell commands and scripts that do not block the event loop."""

@@ -17,8 +17,9 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from .import_hook import ImportHook
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
 
@@ -82,17 +83,8 @@ class _LazyLoader:
         module.__class__ = LazyModule
 
 
-class _Finder:
-    """A finder of ``sys.meta_path`` that makes the imports of some modules lazy."""
-
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(names)
-
-    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(name, path, target) if name in self._names else None
-        if spec is not None and spec.loader is not None:
-            spec.loader = _LazyLoader(spec.loader)  # type: ignore[assignment]
-        return spec
+def _make_lazy(spec: ModuleSpec, loader: Loader) -> None:
+    spec.loader = _LazyLoader(loader)  # type: ignore[assignment]
 
 
 def install() -> None:
@@ -102,10 +94,10 @@ def install() -> None:
     # Without _ssl the import of ssl must fail at once: asyncio asks whether there is ssl.
     if PathFinder.find_spec("_ssl") is not None:
         names += "ssl", "asyncio.sslproto"
-    finder = _Finder(names)
-    sys.meta_path.insert(0, finder)  # type: ignore[arg-type]
+    hook = ImportHook(names, _make_lazy)
+    hook.install()
     try:
         for name in ["asyncio", *names]:
             import_module(name)
     finally:
-        sys.meta_path.remove(finder)  # type: ignore[arg-type]
+        hook.uninstall()

@@ -10,7 +10,7 @@ use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError, PyTypeError
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{IntoPyDict, PyDict, PyTraceback, PyTuple, PyType};
+use pyo3::types::{IntoPyDict, PyDict, PyGenericAlias, PyTraceback, PyTuple, PyType};
 use pyo3::{create_exception, intern};
 
 use super::inbox::Inbox;
@@ -211,6 +211,15 @@ impl Pending {
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         // The arguments are for subclasses.
         Self { inner: Arc::new(pending::Pending::new()), slots: Mutex::default() }
+    }
+
+    /// Returns the class with the type of its result, for annotations and base classes.
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyGenericAlias>> {
+        PyGenericAlias::new(cls.py(), cls, item)
     }
 
     /// Makes it done, with a result. Does nothing if it is done. From any thread.

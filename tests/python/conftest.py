@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +16,6 @@ from support import WAYS, Client, Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 #: Seconds after which a test (or its set-up) is broken off, so that a hang is a failure and not a hang.
 LIMIT = 150
@@ -120,6 +122,15 @@ def client(kernel: Kernel) -> Iterator[Client]:
     """A frontend of the shared kernel, with nothing received yet."""
     with kernel.connect() as client:
         yield client
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for Unix sockets, whose paths may have no more than about 100 characters. A test names it before the
+    fixtures that start kernels, so that they end before it is removed."""
+    path = Path(tempfile.mkdtemp())
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

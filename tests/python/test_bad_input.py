@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import callboard
 import pytest
 import zmq
-from jupyter_client.connect import write_connection_file
+from kernels_by_hand import one_line, start_in_vain, write_connection
 from support import TIMEOUT, command, environment
 
 if TYPE_CHECKING:
@@ -23,38 +23,6 @@ if TYPE_CHECKING:
     from support import Client, Kernel
 
 SOCKETS = ("shell", "control", "stdin", "iopub", "hb")
-
-
-def start_in_vain(way: str, folder: Path, *options: str, env: dict[str, str] | None = None) -> str:
-    """Starts a kernel that cannot start; returns the line that says why."""
-    done = subprocess.run(
-        [*command(way), *options],
-        env=environment(folder, **(env or {})),
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode not in (0, None)
-    assert done.returncode > 0, f"ended by signal {-done.returncode}"
-    assert "Traceback" not in done.stderr
-    assert "panicked" not in done.stderr
-    assert done.stdout == ""
-    return done.stderr
-
-
-def one_line(text: str) -> str:
-    (line,) = text.strip().splitlines()
-    return line
-
-
-def connection(folder: Path, **changes: object) -> str:
-    """Writes a connection file that is right but for these changes."""
-    file = folder / "connection.json"
-    _, content = write_connection_file(str(file), ip="127.0.0.1", key=b"secret")
-    file.write_text(json.dumps({**content, **changes}))
-    return str(file)
 
 
 def test_a_missing_connection_file_is_named(way: str, tmp_path: Path) -> None:
@@ -82,7 +50,7 @@ def test_a_port_in_use_is_named(way: str, tmp_path: Path, port: str) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = taken.getsockname()[1]
-        line = one_line(start_in_vain(way, tmp_path, "-f", connection(tmp_path, **{port: number})))
+        line = one_line(start_in_vain(way, tmp_path, "-f", write_connection(tmp_path, **{port: number})))
     assert str(number) in line
     assert "in use" in line or "uses this port" in line
 
@@ -96,19 +64,19 @@ def test_a_port_in_use_is_named(way: str, tmp_path: Path, port: str) -> None:
     ],
 )
 def test_a_connection_that_cannot_be_is_explained(way: str, tmp_path: Path, changes: dict[str, str], told: str) -> None:
-    assert told in one_line(start_in_vain(way, tmp_path, "-f", connection(tmp_path, **changes)))
+    assert told in one_line(start_in_vain(way, tmp_path, "-f", write_connection(tmp_path, **changes)))
 
 
 @pytest.mark.parametrize("options", [["--bogus"], ["--bogus=1"], ["-Z"], ["--shell=many"]])
 def test_an_unknown_option_is_named(way: str, tmp_path: Path, options: list[str]) -> None:
-    told = start_in_vain(way, tmp_path, "-f", connection(tmp_path), *options)
+    told = start_in_vain(way, tmp_path, "-f", write_connection(tmp_path), *options)
     assert options[0].partition("=")[0] in told.splitlines()[0]
     assert "--help" in told
 
 
 @pytest.mark.parametrize("level", ["loudly", "callboard=loudly"])
 def test_a_log_level_that_is_none_is_named(way: str, tmp_path: Path, level: str) -> None:
-    assert level in one_line(start_in_vain(way, tmp_path, "-f", connection(tmp_path), "--log-level", level))
+    assert level in one_line(start_in_vain(way, tmp_path, "-f", write_connection(tmp_path), "--log-level", level))
 
 
 def test_a_file_on_the_command_line_is_ignored(start_kernel: Callable[..., Kernel]) -> None:
@@ -147,7 +115,7 @@ def test_a_python_without_ipython_is_told_how_to_get_it(
     python, env = bare_python
     start = [python, "-m", "callboard"] if way == "module" else [*command(way)[:-1], python]
     done = subprocess.run(
-        [*start, "-f", connection(tmp_path)],
+        [*start, "-f", write_connection(tmp_path)],
         env=environment(tmp_path, **env),
         capture_output=True,
         text=True,
@@ -163,7 +131,7 @@ def test_a_python_without_ipython_is_told_how_to_get_it(
 
 
 def test_a_python_that_is_not_there_is_named(tmp_path: Path) -> None:
-    start = [*command("binary")[:-1], str(tmp_path / "nowhere" / "python"), "-f", connection(tmp_path)]
+    start = [*command("binary")[:-1], str(tmp_path / "nowhere" / "python"), "-f", write_connection(tmp_path)]
     done = subprocess.run(start, capture_output=True, text=True, timeout=TIMEOUT, check=False)
     assert done.returncode > 0
     assert "nowhere/python" in one_line(done.stderr)
@@ -195,7 +163,7 @@ def test_an_option_of_traitlets_that_nobody_knows_is_a_warning(start_kernel: Cal
 
 
 def test_a_bad_value_of_a_trait_is_named(way: str, tmp_path: Path) -> None:
-    told = start_in_vain(way, tmp_path, "-f", connection(tmp_path), "--InteractiveShell.cache_size=many")
+    told = start_in_vain(way, tmp_path, "-f", write_connection(tmp_path), "--InteractiveShell.cache_size=many")
     assert "cache_size" in told
     assert "many" in told
 

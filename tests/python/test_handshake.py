@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
 from jupyter_client.session import Session
+from kernels_by_hand import one_line, start_in_vain
 from support import TIMEOUT, Client, command, environment
-from test_bad_input import one_line, start_in_vain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
 #: What the specification's form has between the identities and the signature.
 DELIMITER = b"<IDS|MSG>"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder for sockets: the path of one may have no more than about 100 characters."""
-    path = Path(tempfile.mkdtemp())
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
 
 
 class Launcher:

@@ -75,8 +75,8 @@ def test_a_cells_code_has_the_name_that_ipython_gives_it(client: Client) -> None
 def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
     code = """
         import threading, sys
-        from callboard.util import lazy_import as deferred
-        deferred.install()
+        from callboard.util import lazy_import
+        lazy_import.install()
         import ssl
         assert "_ssl" not in sys.modules
         start, found = threading.Barrier(16), []
@@ -94,8 +94,8 @@ def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
 
 def test_what_is_set_before_it_is_loaded_stays() -> None:
     code = """
-        from callboard.util import lazy_import as deferred
-        deferred.install()
+        from callboard.util import lazy_import
+        lazy_import.install()
         import ssl
         ssl.get_server_certificate = None
         del ssl.cert_time_to_seconds
@@ -107,8 +107,8 @@ def test_what_is_set_before_it_is_loaded_stays() -> None:
 def test_a_module_that_cannot_be_loaded_is_not_there() -> None:
     code = """
         import sys
-        from callboard.util import lazy_import as deferred
-        deferred.install()
+        from callboard.util import lazy_import
+        lazy_import.install()
         import ssl
         sys.modules["_ssl"] = None
         for ask in (lambda: ssl.SSLContext, lambda: __import__("ssl")):

@@ -23,7 +23,7 @@ class TagsLike(Protocol):
 
 
 class TaskLike(Protocol):
-    """`callboard.aio.loops.Task`."""
+    """`callboard.aio.loops.base.Task`."""
 
     raw: Any
 

@@ -7,32 +7,14 @@ import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .cancellation import current_task
 from .wakeups import current_library, for_current_loop
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-__all__ = ["CancelScope", "cancelled_class", "current_task", "new_scope", "not_yet", "shield_of_anyio", "shielded"]
-
-
-def cancelled_class() -> type[BaseException]:
-    """What a task is cancelled with in the event loop that runs the calling code."""
-    if current_library() == "trio":
-        import trio
-
-        return trio.Cancelled
-    return asyncio.CancelledError
-
-
-def current_task() -> object:
-    """The task that runs the calling code, of whatever library; None outside of tasks."""
-    library = current_library()
-    if library == "trio":
-        import trio
-
-        return trio.lowlevel.current_task()
-    return None if library is None else asyncio.current_task()
+__all__ = ["CancelScope", "new_scope", "not_yet", "shield_of_anyio", "shielded"]
 
 
 def new_scope(*, shield: bool = False, timeout: float | None = None, outer: CancelScope | None = None) -> CancelScope:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, fina
 from .. import _core
 from .._core import PendingCancelled, PendingNotDone
 from . import cancel_scope
+from .cancellation import cancelled_class, current_task
 from .wakeups import current_library, for_current_loop
 
 if TYPE_CHECKING:
@@ -455,7 +456,7 @@ class Pending(_core.Pending, Generic[T_co]):
             trio = current_library() == "trio"
             try:
                 await (_wait_in_trio if trio else _wait_in_asyncio)(self, timeout, shield)
-            except cancel_scope.cancelled_class():
+            except cancelled_class():
                 if not (protect or self._protected):
                     self.cancel("a wait for it was cancelled")
                 raise
@@ -501,7 +502,7 @@ class Pending(_core.Pending, Generic[T_co]):
         if current_pending.get() is not self or self.cancelled():
             return
         # A task that the call has started may wait for the call.
-        if self._runner is None or self._runner[0] is cancel_scope.current_task():
+        if self._runner is None or self._runner[0] is current_task():
             raise RuntimeError(f"this is the call of {self!r}: to wait here for its own end would never end")
 
     def _refuse_to_block_my_thread(self) -> None:
@@ -533,7 +534,7 @@ class Running:
 
     def __enter__(self) -> None:
         self._token = current_pending.set(self._pending)
-        self._pending._runner = (cancel_scope.current_task(), threading.get_ident())
+        self._pending._runner = (current_task(), threading.get_ident())
 
     def __exit__(self, *_: object) -> None:
         self._pending._runner = None

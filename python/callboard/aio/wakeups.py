@@ -232,18 +232,12 @@ def _trio_variable() -> Any:
 def _serve_in_trio(wakeups: Wakeups) -> None:
     import trio
 
+    from .watch_trio import watch
+
     async def serve() -> None:
-        fd = wakeups.inbox.fileno()
         try:
-            while True:
-                await trio.lowlevel.wait_readable(fd)
-                wakeups.drain()
+            await watch(wakeups.inbox.fileno(), wakeups.drain, wakeups.is_needed)
         finally:
-            # The run ends. Tasks that still wait, shielded, must be woken all the same.
-            with trio.CancelScope(shield=True):
-                while wakeups.is_needed():
-                    await trio.lowlevel.wait_readable(fd)
-                    wakeups.drain()
             _trio_variable().set(None)
             wakeups.close()
 

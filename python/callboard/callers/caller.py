@@ -18,7 +18,10 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict
 
 from .. import _core
-from ..aio import loops
+from ..aio.cancellation import current_task, is_cancellation, is_heeded
+from ..aio.loops.frames import CALLING
+from ..aio.loops.make import borrow, new_loop, start_guest
+from ..aio.loops.options import check_backend, check_guest, check_options
 from ..aio.pending import (
     Pending,
     PendingGroup,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from types import CodeType
 
+    from ..aio.loops.base import Loop, Task
+    from ..aio.loops.guest import Guest
     from ..cells.run import Cell
     from .start_stop import StartStopTask
 
@@ -79,7 +84,7 @@ class Call:
     #: An interrupt has asked for its cancellation, or has been swallowed.
     cancel_requested = False
 
-    def __init__(self, task: loops.Task) -> None:
+    def __init__(self, task: Task) -> None:
         self.task = task
 
     def cancel(self) -> None:
@@ -91,7 +96,7 @@ class Call:
 class PendingCall(Call):
     """A call that has begun and not ended."""
 
-    def __init__(self, task: loops.Task, pen: Pending[Any], ident: int) -> None:
+    def __init__(self, task: Task, pen: Pending[Any], ident: int) -> None:
         self.task = task
         self.pen = pen
         self._ident = ident
@@ -184,8 +189,8 @@ class Caller:
         _refuse_host(host)
         if modifier == "NewThread":
             backend = str(backend or current_library() or "asyncio")
-            loops.check_backend(backend)
-            loops.check_options(backend, backend_options)
+            check_backend(backend)
+            check_options(backend, backend_options)
             actor = _core.CallerHandle.free(
                 name or "callboard_caller", backend, (backend_options or {}).get("use_uvloop")
             )
@@ -246,8 +251,8 @@ class Caller:
         self._backend_options: dict[str, Any] | None = None
         self._thread: threading.Thread | None = None
         self._ident = 0
-        self._loop: loops.AsyncioLoop | loops.TrioLoop | loops.BorrowedAsyncio | loops.BorrowedTrio | None = None
-        self._guests: dict[str, loops.Guest] = {}
+        self._loop: Loop | None = None
+        self._guests: dict[str, Guest] = {}
         #: What has been given to guests and has not ended.
         self._guest_calls: dict[str, set[Pending[Any]]] = {}
         self._work: deque[Any] = deque()
@@ -402,7 +407,7 @@ class Caller:
         self._thread, self._ident = threading.current_thread(), threading.get_ident()
         try:
             options = self.backend_options or {}
-            self._loop = loop = loops.TrioLoop(options) if self._backend == "trio" else loops.AsyncioLoop(options)
+            self._loop = loop = new_loop(self._backend, options)
             self._running[self._ident] = self
             # What came before the loop ran.
             self._inbox.notify()
@@ -417,7 +422,7 @@ class Caller:
             elif not self._winding_down:
                 self.failed(error)
                 logger.exception("the thread of the Caller %r has ended", self._name)
-            elif not loops.is_cancellation(error):
+            elif not is_cancellation(error):
                 logger.exception("the end of the Caller %r has failed", self._name)
         finally:
             self.ended()
@@ -426,7 +431,7 @@ class Caller:
         """Serves the inbox in the loop that runs in the calling thread, as long as that runs."""
         self._thread, self._ident = threading.current_thread(), threading.get_ident()
         self._running[self._ident] = self
-        self._loop = loops.borrow(self, self._backend)
+        self._loop = borrow(self, self._backend)
         _of_thread.guard = _Guard(self)
         self.started.set_result(None)
 
@@ -471,7 +476,7 @@ class Caller:
             self._failure = how
             logger.warning("the Caller %r has ended: %s", self._name, how)
         loop = self._loop
-        if isinstance(loop, (loops.BorrowedAsyncio, loops.BorrowedTrio)):
+        if loop is not None:
             loop.forget()
         self.ended()
 
@@ -609,7 +614,7 @@ class Caller:
         if self._loop is not None and not self._winding_down:
             self._loop.spawn(self._wind_down)
 
-    async def _wind_down(self, _task: loops.Task) -> None:
+    async def _wind_down(self, _task: Task) -> None:
         if self._winding_down:
             return
         self._winding_down = True
@@ -656,7 +661,7 @@ class Caller:
     async def __aenter__(self) -> Self:
         self._protected = True
         await self.started.wait(result=False)
-        me = loops.current_task()
+        me = current_task()
         with self._lock:
             if not self.stopping.done():
                 if not self._contexts:
@@ -669,7 +674,7 @@ class Caller:
         raise RuntimeError(msg)
 
     async def __aexit__(self, *_exc_info: object) -> None:
-        me = loops.current_task()
+        me = current_task()
         with self._lock:
             if me not in self._contexts:
                 # It was entered in another task.
@@ -704,7 +709,7 @@ class Caller:
 
     @property
     def _is_borrowed(self) -> bool:
-        return isinstance(self._loop, (loops.BorrowedAsyncio, loops.BorrowedTrio, type(None)))
+        return self._loop is None or self._loop.is_borrowed
 
     def keep_running(self) -> None:
         """From now on no context stops it: it is somebody's who stops it himself."""
@@ -750,8 +755,8 @@ class Caller:
         _refuse_host(host)
         backend = None if backend is None else str(backend)
         if backend is not None:
-            loops.check_backend(backend)
-        loops.check_options(backend or self._backend, backend_options)
+            check_backend(backend)
+        check_options(backend or self._backend, backend_options)
         if backend_options is None and backend in (None, self._backend):
             backend_options = self._backend_options
         return self._child(name, backend, backend_options, no_debug)
@@ -801,7 +806,7 @@ class Caller:
         if backend is not None:
             backend = str(backend)
             if backend != self._backend:
-                loops.check_guest(self._backend, backend)
+                check_guest(self._backend, backend)
                 metadata["backend"] = backend
         if context is None and not trackers:
             context = contextvars.copy_context()
@@ -902,7 +907,7 @@ class Caller:
         pen.add_done_callback(pens.discard)
         guest.call(lambda tasks: tasks.spawn_plain(self._run_call, pen, pen.context))
 
-    def _start_guest(self, backend: str) -> loops.Guest:
+    def _start_guest(self, backend: str) -> Guest:
         def on_end(error: BaseException | None) -> None:
             if error is not None:
                 logger.error("%s, the guest of the Caller %r, has ended", backend, self._name, exc_info=error)
@@ -914,17 +919,16 @@ class Caller:
 
         host: Any = self._loop
         self._guest_calls[backend] = set()
-        guest = loops.TrioGuest(host, on_end) if backend == "trio" else loops.AsyncioGuest(host, on_end)
-        self._guests[backend] = guest
+        guest = self._guests[backend] = start_guest(host, backend, on_end)
         return guest
 
-    async def _run_call(self, task: loops.Task, pen: Pending) -> None:
+    async def _run_call(self, task: Task, pen: Pending) -> None:
         if pen.done():
             return
         raw = task.raw
         if raw is None:
             # An eager loop is about to say so.
-            raw = task.raw = loops.current_task()
+            raw = task.raw = current_task()
         call = PendingCall(task, pen, self._ident)
         self.running[raw] = call
         runner = Running(pen)
@@ -943,12 +947,12 @@ class Caller:
                     pen.cancel(call.why or "its task was cancelled")
                 pen.set_result(result)
         except BaseException as error:
-            is_end = loops.is_cancellation(error) or (call.why and isinstance(error, KeyboardInterrupt))
+            is_end = is_cancellation(error) or (call.why and isinstance(error, KeyboardInterrupt))
             if is_end and not pen.cancelled():
                 pen.cancel(call.why or "its task was cancelled")
             if not pen.cancelled():
                 pen.set_exception(_without_own_frames(error))
-            if loops.is_heeded(error):
+            if is_heeded(error):
                 raise
         finally:
             if pen.cancelled():
@@ -1000,7 +1004,7 @@ class Caller:
                         await result
                 except BaseException as error:
                     is_end = isinstance(error, GeneratorExit) or (me is not None and me.cancelled())
-                    if is_end or loops.is_heeded(error):
+                    if is_end or is_heeded(error):
                         raise
                     logger.exception("a queued call of %r failed", func)
                 # While it waits for the next call it must not keep the function alive.
@@ -1112,12 +1116,12 @@ def _is_coroutine(result: Any) -> bool:
 def _without_own_frames(error: BaseException) -> BaseException:
     """Lets a traceback begin in the user's code."""
     at = error.__traceback__
-    while at is not None and at.tb_frame.f_code in _CALLING:
+    while at is not None and at.tb_frame.f_code in CALLING:
         at = at.tb_next
     return error.with_traceback(at)
 
 
-_CALLING = {Caller._run_call.__code__, loops.AsyncioTask.wait_for.__code__, loops.TrioTask.wait_for.__code__}
+CALLING.add(Caller._run_call.__code__)
 
 
 def _close_queue(caller: weakref.ref[Caller], key: int, queue: weakref.ref[_Queue]) -> None:

@@ -9,7 +9,7 @@ from .tags import Tags
 
 if TYPE_CHECKING:
     from .._core import Request
-    from ..aio import loops
+    from ..aio.loops.base import Task
     from ..ipython.shell.shell import ZMQInteractiveShell
 
 
@@ -18,7 +18,7 @@ class Cell(Call):
 
     is_cell = True
 
-    def __init__(self, request: Request, shell: ZMQInteractiveShell, task: loops.Task) -> None:
+    def __init__(self, request: Request, shell: ZMQInteractiveShell, task: Task) -> None:
         super().__init__(task)
         self.request = request
         self.parent = request.parent()

@@ -7,8 +7,6 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..aio import loops
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,7 +61,7 @@ class CellQueue:
         """Lets the next cell have the next turn of the loop. The last thing that the task of a cell does."""
         loop = self._caller._loop
         # A task that began at once could not enter the context, which this one has not left.
-        if self._waiting and isinstance(loop, loops.AsyncioTasks) and loop.starts_tasks_later():
+        if self._waiting and loop is not None and loop.starts_tasks_later():
             self._ended(request)
 
     def _ended(self, request: Request) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..aio import loops
+from ..aio.cancellation import current_task, is_cancellation
 from ..context import current_cell, current_parent
 from ..ipython.shell.shell import text_of
 from ..util.json import encode
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._core import Request
+    from ..aio.loops.base import Task
     from ..callers.caller import Caller
     from ..interrupts.handler import Interrupts
     from ..ipython.shell.shell import ZMQInteractiveShell
@@ -49,7 +50,7 @@ class CellRunner:
         """
         assert caller._loop is not None
 
-        async def run(task: loops.Task) -> None:
+        async def run(task: Task) -> None:
             await self._run(caller, Cell(request, shell, task))
             if at_end is not None:
                 at_end(request)
@@ -59,7 +60,7 @@ class CellRunner:
     async def _run(self, caller: Caller, cell: Cell) -> None:
         """Runs a cell, as the current task of its Caller, and answers it."""
         request, shell, task = cell.request, cell.shell, cell.task
-        raw = task.raw or loops.current_task()
+        raw = task.raw or current_task()
         caller.running[raw] = cell
         ok = False
         timer = None
@@ -119,7 +120,7 @@ def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
     """
     if error is None:
         error = KeyboardInterrupt()
-    elif loops.is_cancellation(error):
+    elif is_cancellation(error):
         error = KeyboardInterrupt().with_traceback(error.__traceback__)
     if cell.timed_out and isinstance(error, KeyboardInterrupt):
         cell.ending = True

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import nested_loops
 from .._core import interrupt_again, watch_sigint
-from ..aio import loops
+from ..aio.cancellation import current_task, in_trio_task, is_protected_by_trio
+from ..aio.loops.frames import OUTERMOST
 from ..nested_loops import sigint
 from ..util import import_hook
 
@@ -55,7 +56,7 @@ class Interrupts:
         #: have been interrupted.
         self.interrupt_thread_again: Callable[[], bool] = lambda: False
         #: Code of the frames below which everything belongs to the event loop.
-        self.outermost: set[CodeType] = {loops.AsyncioLoop._run.__code__, loops.TrioLoop.run.__code__}
+        self.outermost: set[CodeType] = OUTERMOST
         self.enabled = False
         #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
         self._only: deque[Call] = deque()
@@ -135,12 +136,12 @@ class Interrupts:
         """The cell or call that has control on the main thread right now, as opposed to waiting."""
         if threading.current_thread() is not threading.main_thread():
             return None
-        return self.running.get(sigint.outer_task() or loops.current_task())
+        return self.running.get(sigint.outer_task() or current_task())
 
     def _is_user_callback(self, frame: FrameType | None) -> bool:
         """Whether the event loop runs a callback or a task of the user's that is no cell."""
-        if loops.in_trio_task():
-            return not loops.is_protected_by_trio()
+        if in_trio_task():
+            return not is_protected_by_trio()
         inner: FrameType | None = None
         while frame is not None and frame.f_code not in self.outermost:
             module = frame.f_globals.get("__name__") or ""

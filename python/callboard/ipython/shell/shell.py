@@ -25,7 +25,7 @@ from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
 from traitlets import CBool, Instance, Type, default, observe
 
-from ...aio import loops
+from ...aio.cancellation import current_task, is_stopped
 from ...context import Parent, current_cell, current_parent, get_ipython, part_of_cell, set_main_shell
 from ...interrupts.handler import cut_traceback
 from ...util.json import encode
@@ -551,12 +551,12 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
             cut_traceback(error.__traceback__)
         cell = current_cell.get()
         # Only what ends the cell: other tasks and threads of it show what they like.
-        if cell is not None and loops.current_task() is not cell.task.raw and not part_of_cell.get():
+        if cell is not None and current_task() is not cell.task.raw and not part_of_cell.get():
             cell = None
         if cell is not None and error is not None and cell.shown[0] is error:
             cell.error = cell.shown[1]
             return
-        stopped = error is not None and loops.is_stopped(error)
+        stopped = error is not None and is_stopped(error)
         if cell is not None and stopped and (cell.timed_out or cell.interrupted):
             if not part_of_cell.get() and isinstance(cell.shown[0], (KeyboardInterrupt, TimeoutError)):
                 # What stopped the cell has stopped a part of it first, which has shown it.
@@ -606,7 +606,7 @@ class ZMQInteractiveShell(AsyncMagics, InteractiveShell):
         cell = current_cell.get()
         is_part = part_of_cell.get()
         # Other tasks and threads of it show what they like.
-        if cell is None or not (is_part or loops.current_task() is cell.task.raw):
+        if cell is None or not (is_part or current_task() is cell.task.raw):
             self.kernel.core.publish("error", encode(content))
             return
         # An interrupt between publishing and taking note would have it shown never, or twice.

@@ -1,6 +1,6 @@
 """Hostile clients over real sockets. Meanwhile a good client works, and each of its requests is answered rightly.
 
-What odd messages are answered with is in `test_bad_input.py`; here it matters that nobody else is disturbed.
+What odd messages are answered with is in `test_bad_input.py`; here it matters that no other client is disturbed.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ import contextlib
 import json
 import os
 import resource
-import socket
 import struct
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import zmq
-from support import TIMEOUT, Deadline, parent_id
+from good_client import GoodClient
+from support import TIMEOUT, Deadline
+from zmtp import NULL, RAW, READY, answered, connected, raw, ready, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support import Client, Kernel
+
 
 CHANNELS = ("shell", "control", "stdin", "iopub", "hb")
 
@@ -31,121 +32,6 @@ MEGABYTE = 1_000_000
 
 #: The good client's errors abort the cells that are queued behind them: cells of others do not queue.
 BESIDE = "# task\n"
-
-SETUP = """
-from comm import get_comm_manager
-
-def target(comm, message):
-    @comm.on_msg
-    def echo(message):
-        comm.send({"echo": message["content"]["data"]["n"]})
-
-get_comm_manager().register_target("echo", target)
-"""
-
-
-class GoodClient:
-    """A frontend that does all that frontends do, in a thread of its own, until it is told to stop."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._stopped = threading.Event()
-        self._rounds = 0
-        self._changed = threading.Condition()
-        self._problem: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="good client")
-        self._thread.start()
-        self.work()
-
-    def work(self, rounds: int = 1) -> None:
-        """Waits until it has gone through all kinds of requests once more, from the first to the last."""
-        with self._changed:
-            # The round that is under way may have begun before.
-            enough = self._rounds + 1 + rounds
-            done = self._changed.wait_for(lambda: self._rounds >= enough or self._problem is not None, TIMEOUT)
-        if self._problem is not None:
-            raise self._problem
-        assert done, "the good client gets no further"
-
-    def close(self) -> None:
-        self._stopped.set()
-        self._thread.join(TIMEOUT)
-        assert not self._thread.is_alive()
-
-    def _work(self) -> None:
-        try:
-            with self._kernel.connect() as client:
-                client.run(SETUP)
-                while not self._stopped.is_set():
-                    self._round(client, self._rounds)
-                    client.log.clear()
-                    for channel in ("shell", "control", "stdin"):
-                        client.replies(channel).clear()
-                    with self._changed:
-                        self._rounds += 1
-                        self._changed.notify_all()
-        except BaseException as problem:  # noqa: BLE001 raised where it is waited for
-            with self._changed:
-                self._problem = problem
-                self._changed.notify_all()
-
-    def _round(self, client: Client, n: int) -> None:
-        run = client.run(f"print('{n}')\n{n} + 1")
-        assert (run.result, run.stdout, run.types) == (
-            f"{n + 1}",
-            f"{n}\n",
-            ["busy", "execute_input", "stream", "execute_result", "idle"],
-        )
-        failed = client.execute("input()\n1/0", allow_stdin=True)
-        prompt = next(client.prompts())
-        aborted = client.execute("never = 1")
-        # When this is answered, the kernel has the cell before it.
-        client.ask("kernel_info_request")
-        client.answer("", prompt)
-        assert client.finish(failed).error["ename"] == "ZeroDivisionError"
-        assert client.finish(aborted).status == "aborted"
-        assert "zip" in client.ask("complete_request", {"code": "zi", "cursor_pos": 2})["matches"]
-        assert client.ask("inspect_request", {"code": "zip", "cursor_pos": 3})["found"]
-        assert client.ask("is_complete_request", {"code": "if 1:"})["status"] == "incomplete"
-        for channel in ("shell", "control"):
-            assert client.ask("kernel_info_request", channel=channel)["implementation"] == "callboard"
-        self._comm(client, n)
-        self._prompt(client, n)
-        self._interrupt(client)
-        self._subshell(client, n)
-
-    @staticmethod
-    def _comm(client: Client, n: int) -> None:
-        comm = {"comm_id": f"good {n}"}
-        client.send("comm_open", {**comm, "target_name": "echo", "data": {}})
-        assert comm["comm_id"] in client.ask("comm_info_request", {"target_name": "echo"})["comms"]
-        msg_id = client.send("comm_msg", {**comm, "data": {"n": n}})
-        client.wait_idle(msg_id)
-        (echo,) = [m for m in client.published(msg_id) if m["msg_type"] == "comm_msg"]
-        assert echo["content"]["data"] == {"echo": n}
-        client.wait_idle(client.send("comm_close", {**comm, "data": {}}))
-
-    @staticmethod
-    def _prompt(client: Client, n: int) -> None:
-        asking = client.execute("input('who? ')", allow_stdin=True)
-        prompt = next(p for p in client.prompts() if parent_id(p) == asking)
-        assert prompt["content"]["prompt"] == "who? "
-        client.answer(f"good {n}", prompt)
-        assert client.finish(asking).result == repr(f"good {n}")
-
-    @staticmethod
-    def _interrupt(client: Client) -> None:
-        endless = client.start("print('started')\nwhile True: pass")
-        assert client.ask("interrupt_request", channel="control") == {"status": "ok"}
-        assert client.finish(endless).error["ename"] == "KeyboardInterrupt"
-
-    @staticmethod
-    def _subshell(client: Client, n: int) -> None:
-        subshell = client.ask("create_subshell_request", channel="control")
-        run = client.run(f"{n}", header={"subshell_id": subshell["subshell_id"]})
-        assert run.result == f"{n}"
-        gone = client.ask("delete_subshell_request", {"subshell_id": subshell["subshell_id"]}, channel="control")
-        assert gone == {"status": "ok"}
 
 
 @pytest.fixture
@@ -169,40 +55,6 @@ def addresses(kernel: Kernel) -> dict[str, tuple[str, int]]:
     return {name: (info["ip"], info[f"{name}_port"]) for name in CHANNELS}
 
 
-def connected(address: tuple[str, int]) -> socket.socket:
-    """A TCP connection that is reset when it is closed, so that ten thousand of them leave no ports behind that wait."""
-    connection = socket.create_connection(address, TIMEOUT)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    return connection
-
-
-@contextlib.contextmanager
-def raw(kind: int, address: tuple[str, int]) -> Iterator[zmq.Socket]:
-    """A bare ZMQ socket."""
-    with zmq.Context.instance().socket(kind) as bare:
-        bare.linger = 0
-        bare.connect("tcp://{}:{}".format(*address))
-        yield bare
-
-
-def signed(client: Client, msg_type: str, content: dict[str, Any] | None = None, **parts: Any) -> list[bytes]:
-    session = client.kc.session
-    return session.serialize(session.msg(msg_type, content or {}, **parts))
-
-
-def answered(bare: zmq.Socket, client: Client) -> None:
-    """Waits for the answer to a request that is sent now: all that was sent before has been read."""
-    request = signed(client, "kernel_info_request")
-    bare.send_multipart(request)
-    msg_id = json.loads(request[2])["msg_id"]
-    deadline = Deadline()
-    while bare.poll(deadline.left("the answer") * 1000):
-        _, frames = client.kc.session.feed_identities(bare.recv_multipart())
-        if json.loads(frames[2]).get("msg_id") == msg_id:
-            return
-    pytest.fail("no answer came")
-
-
 def memory(kernel: Kernel, name: str = "VmRSS") -> int:
     """What the kernel holds, in megabytes; with `VmHWM` the most since `forget_peak`."""
     if not Path("/proc/self/status").exists():
@@ -215,63 +67,6 @@ def memory(kernel: Kernel, name: str = "VmRSS") -> int:
 
 def forget_peak(kernel: Kernel) -> None:
     Path(f"/proc/{kernel.process.pid}/clear_refs").write_text("5")
-
-
-GREETING = b"\xff\0\0\0\0\0\0\0\x01\x7f"
-NULL = GREETING + b"\x03\0" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
-
-
-def ready(socket_type: bytes) -> bytes:
-    """The rest of a handshake."""
-    body = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(socket_type)) + socket_type
-    return b"\x04" + bytes([len(body)]) + body
-
-
-READY = ready(b"DEALER")
-
-
-#: Bytes that are no ZMTP, or stop being it at some point.
-RAW = [
-    b"",
-    b"\0",
-    b"\xff",
-    b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03" + bytes(200),
-    b"SSH-2.0-OpenSSH_9.2\r\n",
-    os.urandom(10_000),
-    b"\xff" * 10_000,
-    bytes(10_000),
-    GREETING[:9],
-    GREETING,
-    *(GREETING + bytes([version]) for version in (0, 1, 2, 3, 4, 255)),
-    *(GREETING + bytes([version]) + b"\x05" * 100 for version in (0, 1, 2)),
-    *(GREETING + b"\x03\0" + name.ljust(20, b"\0") + bytes(32) for name in (b"PLAIN", b"CURVE", b"GSSAPI", b"X" * 20)),
-    *(GREETING + b"\x03\x01" + name.ljust(20, b"\0") + b"\x01" + bytes(31) for name in (b"CURVE", b"PLAIN")),
-    NULL,
-    NULL + b"\x04\x00",
-    NULL + b"\x04\xff" + b"\xff" * 300,
-    NULL + b"\x04\x06\x05READ",
-    NULL + b"\x04\x06\x05WRONG",
-    NULL + b"\x04\x19\x05READY\x0bSocket-Type\xff\xff\xff\xff" + bytes(6),
-    NULL + b"\x04\x19\x05READY\xff" + bytes(30),
-    NULL + b"\x04\x16\x05READY\x0bSocket-Type\0\0\0\x03PUB",
-    NULL + b"\x06" + struct.pack(">Q", 1 << 63) + bytes(100),
-    NULL + READY,
-    NULL + READY + b"\0\x05ab",
-    NULL + READY + b"\x01\0" * 1000,
-    NULL + READY + b"\x02" + struct.pack(">Q", (1 << 64) - 1) + bytes(1000),
-    NULL + READY + b"\x02" + struct.pack(">Q", 1 << 62) + bytes(1000),
-    NULL + READY + b"\x02" + struct.pack(">Q", 1 << 33) + bytes(1000),
-    NULL + READY + b"\x04\x05\x04PING",
-    NULL + READY + b"\x04\x07\x04PING\0\0" + b"\x04\x05\x04PONG" * 100,
-    NULL + READY + b"\x04\x0a\x09SUBSCRIBE" + b"\x04\x07\x06CANCEL",
-    NULL + READY + b"\x04\x06\x05ERROR" * 10,
-    NULL + READY + b"\xf8\0" * 100,
-    *(
-        NULL + ready(name) + b"\0\x01\x01"
-        for name in (b"REQ", b"SUB", b"XSUB", b"PUB", b"ROUTER", b"PAIR", b"", b"X" * 99)
-    ),
-]
 
 
 def test_bytes_that_are_no_zmtp(good: GoodClient, addresses: dict[str, tuple[str, int]]) -> None:

@@ -1,9 +1,8 @@
-"""What a kernel does not load before it is asked for."""
+"""Modules and attributes that a kernel loads when they are first used."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -176,46 +175,3 @@ def test_colours_that_are_chosen_before_something_is_inspected_hold(start_kernel
             client.run(f"%colors {colours}")
             reply = client.ask("inspect_request", {"code": "print", "cursor_pos": 5, "detail_level": 0})
             assert ("\x1b[" in reply["data"]["text/plain"]) == (colours == "neutral")
-
-
-def test_a_history_that_another_process_has_locked_keeps_nobody_waiting(start_kernel: Callable[..., Kernel]) -> None:
-    kernel = start_kernel()
-    with kernel.connect() as client:
-        client.run("'the file is there'")
-        client.run("%history -g")
-    file = kernel.folder / "ipython/profile_default/history.sqlite"
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    kernel.manager.restart_kernel(now=True)
-    with kernel.connect() as client:
-        assert client.run("'while it was locked'").result
-        other.execute("ROLLBACK")
-        client.ask("shutdown_request", {"restart": False}, channel="control")
-        kernel.wait_end()
-    sources = [source for (source,) in other.execute("SELECT source FROM history")]
-    other.close()
-    assert "'while it was locked'" in sources
-
-
-def test_the_last_cells_are_written_to_a_history_that_was_opened_late(start_kernel: Callable[..., Kernel]) -> None:
-    kernel = start_kernel()
-    with kernel.connect() as client:
-        client.run("'first'")
-        assert client.run("get_ipython().history_manager.db and get_ipython().history_manager.is_open").result == "True"
-        client.run("'last'")
-        client.ask("shutdown_request", {"restart": False}, channel="control")
-        kernel.wait_end()
-    with sqlite3.connect(kernel.folder / "ipython/profile_default/history.sqlite") as database:
-        assert database.execute("SELECT source FROM history").fetchall()[-1] == ("'last'",)
-        (session,) = database.execute("SELECT end IS NOT NULL, num_cmds FROM sessions").fetchall()
-    assert session == (1, 3)
-    assert kernel.terminal == ""
-
-
-def test_a_kernel_in_which_nothing_was_run_leaves_no_session(start_kernel: Callable[..., Kernel]) -> None:
-    kernel = start_kernel()
-    with kernel.connect() as client:
-        client.ask("kernel_info_request")
-        client.ask("shutdown_request", {"restart": False}, channel="control")
-        kernel.wait_end()
-    assert not (kernel.folder / "ipython/profile_default/history.sqlite").exists()

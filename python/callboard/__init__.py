@@ -9,7 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .aio.pending import Pending, PendingCancelled, PendingGroup, PendingManager, PendingNotDone, PendingTracker
+    from .aio.group import PendingGroup
+    from .aio.pending import Pending, PendingCancelled, PendingNotDone
+    from .aio.tracker import PendingManager, PendingTracker
     from .callers.caller import Caller
     from .callers.start_stop import StartStopTask
 
@@ -25,14 +27,26 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES = {"Caller": "callers.caller", "StartStopTask": "callers.start_stop"}
+_MODULES = {
+    "Caller": "callers.caller",
+    "Pending": "aio.pending",
+    "PendingCancelled": "aio.pending",
+    "PendingGroup": "aio.group",
+    "PendingManager": "aio.tracker",
+    "PendingNotDone": "aio.pending",
+    "PendingTracker": "aio.tracker",
+    "StartStopTask": "callers.start_stop",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when they are asked for: starting a kernel needs none of them before it listens.
-    if name not in __all__:
+    # Imported lazily: a kernel listens before it needs any of them.
+    if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
     from importlib import import_module
 
-    return getattr(import_module(f".{_MODULES.get(name, 'aio.pending')}", __name__), name)
+    if name == "PendingGroup":
+        # Tells the groups which Callers there are.
+        import_module(".callers.caller", __name__)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

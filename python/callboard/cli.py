@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 def _install(options: argparse.Namespace) -> int:
     arguments = [f"--{name}={value}" for name in ("profile", "backend") if (value := getattr(options, name))]
     if options.backend == "trio":
-        from .aio.loops.options import check_backend
+        from .aio.loops.make import check_backend
 
         try:
             check_backend("trio")

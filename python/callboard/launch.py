@@ -33,7 +33,7 @@ def main(args: list[str]) -> int:
         from .util import lazy_import
 
         lazy_import.install()
-        from .aio.loops.options import check_backend
+        from .aio.loops.make import check_backend
         from .interrupts.handler import Interrupts
 
         interrupts = Interrupts()

@@ -13,7 +13,8 @@ import sniffio
 import trio
 import uvloop
 from callboard.aio import pending
-from callboard.aio.pending import Pending, PendingTracker
+from callboard.aio.pending import Pending
+from callboard.aio.tracker import PendingTracker
 from callboard.aio.wakeups import current_library
 
 if TYPE_CHECKING:

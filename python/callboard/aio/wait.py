@@ -1,4 +1,4 @@
-"""Waiting for many things at once, on behalf of a Caller."""
+"""Waits for several awaitables at once, which run in a Caller."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from .queue import SingleAsyncQueue
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Iterable
 
-    from ..callers.caller import Caller
+    from .scheduler import Scheduler
 
 _END: Any = object()
 _LEFT = "as_completed was left"
 
 
 async def as_completed(
-    caller: Caller, items: Any, max_concurrent: int | None, cancel_unfinished: bool
+    scheduler: Scheduler, items: Any, max_concurrent: int, cancel_unfinished: bool
 ) -> AsyncGenerator[Pending[Any], None]:
-    """See `Caller.as_completed`."""
+    """Yields each item as a `Pending` that is done, in the order in which they become so: see `Caller.as_completed`."""
     done: SingleAsyncQueue[Pending[Any]] = SingleAsyncQueue()
-    #: Gets something whenever an item has been yielded.
+    #: Gets an entry for each item that has been yielded.
     room: SingleAsyncQueue[None] = SingleAsyncQueue()
     unfinished: set[Pending[Any]] = set()
     myself = current_pending.get()
     feeder: Pending[None] | None = None
 
     def add(item: Awaitable[Any]) -> None:
-        pen = _as_pending(caller, item, myself)
+        pen = _as_pending(scheduler, item, myself)
         unfinished.add(pen)
         pen.add_done_callback(done.append)
         if done.stopped and cancel_unfinished:
@@ -48,9 +48,8 @@ async def as_completed(
             for item in items:
                 add(item)
         else:
-            limit = caller.MAX_IDLE_POOL_INSTANCES if max_concurrent is None else max(0, int(max_concurrent))
-            feeder = caller.call_soon(feed, limit)
-            # Something to wake up for when there is nothing more to come.
+            feeder = scheduler.call_soon(feed, max(0, int(max_concurrent)))
+            # Wakes the loop below when no item is left.
             feeder.add_done_callback(done.append)
         while unfinished or (feeder is not None and not feeder.done()) or len(done):
             pen = await anext(done)
@@ -72,16 +71,16 @@ async def as_completed(
 
 
 async def wait(
-    caller: Caller, items: Iterable[Awaitable[Any]], shield: bool, timeout: float | None, return_when: str
+    scheduler: Scheduler, items: Iterable[Awaitable[Any]], shield: bool, timeout: float | None, return_when: str
 ) -> tuple[set[Pending[Any]], set[Pending[Any]]]:
-    """See `Caller.wait`."""
+    """Waits as `asyncio.wait` does: see `Caller.wait`."""
     if return_when not in ("FIRST_COMPLETED", "FIRST_EXCEPTION", "ALL_COMPLETED"):
         msg = f"return_when is FIRST_COMPLETED, FIRST_EXCEPTION or ALL_COMPLETED, not {return_when!r}"
         raise ValueError(msg)
     items = list(items)
     myself = current_pending.get()
     _refuse_myself(items, myself)
-    pens = {_as_pending(caller, item, myself) for item in items}
+    pens = {_as_pending(scheduler, item, myself) for item in items}
     enough: Pending[None] = Pending()
     left = pens.copy()
 
@@ -105,14 +104,14 @@ async def wait(
     return done, pens - done
 
 
-def _as_pending(caller: Caller, item: Awaitable[Any], myself: Pending[Any] | None) -> Pending[Any]:
+def _as_pending(scheduler: Scheduler, item: Awaitable[Any], myself: Pending[Any] | None) -> Pending[Any]:
     if isinstance(item, Pending):
         _refuse_myself((item,), myself)
         return item
     if not inspect.isawaitable(item):
         msg = f"{item!r} cannot be awaited: give a Pending, a coroutine or another awaitable"
         raise TypeError(msg)
-    return caller.call_soon(_await, item)
+    return scheduler.call_soon(_await, item)
 
 
 def _refuse_myself(items: Iterable[Any], myself: Pending[Any] | None) -> None:
@@ -126,7 +125,7 @@ async def _await(item: Awaitable[Any]) -> Any:
 
 
 def _getter(items: Any) -> Any:
-    """A function that returns the next item, or _END."""
+    """Returns a function that returns the next item, or _END."""
     if hasattr(items, "__aiter__"):
         each = aiter(items)
         return lambda: anext(each, _END)

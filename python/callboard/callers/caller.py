@@ -18,20 +18,13 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict
 
 from .. import _core
+from ..aio import tracker
 from ..aio.cancellation import current_task, is_cancellation, is_heeded
 from ..aio.loops.frames import CALLING
-from ..aio.loops.make import borrow, new_loop, start_guest
-from ..aio.loops.options import check_backend, check_guest, check_options
-from ..aio.pending import (
-    Pending,
-    PendingGroup,
-    PendingManager,
-    PendingTracker,
-    ProtectedPending,
-    Running,
-    current_pending,
-)
+from ..aio.loops.make import borrow, check_backend, check_guest, check_options, new_loop, start_guest
+from ..aio.pending import Pending, ProtectedPending, Running, current_pending
 from ..aio.queue import SingleAsyncQueue
+from ..aio.tracker import PendingManager, PendingTracker
 from ..aio.wakeups import Wakeups, attach, current_library
 from ..context_inheritance import guard_thread_starts
 
@@ -39,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from types import CodeType
 
+    from ..aio.group import PendingGroup
     from ..aio.loops.base import Loop, Task
     from ..aio.loops.guest import Guest
     from ..cells.run import Cell
@@ -1047,7 +1041,8 @@ class Caller:
         """
         from ..aio.wait import as_completed
 
-        return as_completed(self, items, max_concurrent, cancel_unfinished)
+        limit = self.MAX_IDLE_POOL_INSTANCES if max_concurrent is None else max_concurrent
+        return as_completed(self, items, limit, cancel_unfinished)
 
     async def wait(
         self,
@@ -1072,6 +1067,8 @@ class Caller:
         self, *, shield: bool = False, mode: Literal[0, 1, 2, 3] = 0, timeout: float | None = None
     ) -> PendingGroup:
         """An asynchronous context that ends when all calls made in it have ended: see `PendingGroup`."""
+        from ..aio.group import PendingGroup
+
         return PendingGroup(shield=shield, mode=mode, timeout=timeout)
 
     def create_start_stop_task(self, func: Callable[..., Awaitable[Any]], /) -> StartStopTask:
@@ -1131,6 +1128,13 @@ def _close_queue(caller: weakref.ref[Caller], key: int, queue: weakref.ref[_Queu
         if known is not None and known._queues.get(key) is found:
             del known._queues[key]
         found.calls.stop()
+
+
+def _caller_of_thread(ident: int) -> Caller | None:
+    return Caller() if ident == threading.get_ident() else Caller.get_existing(ident)
+
+
+tracker.caller_of_thread = _caller_of_thread
 
 
 def _do_nothing() -> None:

@@ -6,7 +6,8 @@ import inspect
 from typing import TYPE_CHECKING, Any, Self
 
 from ..aio import cancel_scope
-from ..aio.pending import Pending, PendingManager, ProtectedPending, current_pending
+from ..aio.pending import Pending, ProtectedPending, current_pending
+from ..aio.tracker import PendingManager
 from .caller import Caller
 
 if TYPE_CHECKING:

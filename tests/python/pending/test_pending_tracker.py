@@ -6,7 +6,8 @@ import contextvars
 import weakref
 
 import pytest
-from callboard.aio.pending import Pending, PendingManager, PendingTracker
+from callboard.aio.pending import Pending
+from callboard.aio.tracker import PendingManager, PendingTracker
 
 
 class Manager(PendingManager):

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from callboard.aio.pending import PendingGroup
+from callboard.aio.group import PendingGroup
 from callboard.aio.wakeups import current_library
 from event_loops import RUNNERS, Calls, calls, sleep
 

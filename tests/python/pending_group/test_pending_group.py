@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import textwrap
 import threading
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from callboard.aio.pending import Pending, PendingGroup, PendingManager, PendingTracker
+from callboard.aio import tracker
+from callboard.aio.group import PendingGroup
+from callboard.aio.pending import Pending
+from callboard.aio.tracker import PendingManager, PendingTracker
 from event_loops import Calls, cancelled_class, forever, sleep
 from group_tools import MODES, fail, fail_soon, raised
 
@@ -113,11 +119,25 @@ def test_it_says_what_it_is(run: Run) -> None:
         PendingGroup(mode=4)
 
 
+def test_it_finds_callers_before_any_has_been_imported() -> None:
+    code = """
+        import asyncio, callboard
+        async def main():
+            async with callboard.PendingGroup() as group:
+                pen = group.caller.call_soon(lambda: type(group.caller).__name__)
+            print(pen.result())
+        asyncio.run(main())
+        """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "Caller\n"
+
+
 def test_it_knows_the_caller_of_its_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = ModuleType("callboard.callers.caller")
-    module.Caller = lambda: SimpleNamespace(thread=threading.get_ident())
-    module.Caller.get_existing = {}.get
-    monkeypatch.setitem(__import__("sys").modules, "callboard.callers.caller", module)
+    here = threading.get_ident()
+    callers = {here: SimpleNamespace(thread=here)}
+    monkeypatch.setattr(
+        tracker, "caller_of_thread", lambda ident: callers.get(ident) if ident == threading.get_ident() else None
+    )
     group = PendingGroup()
     assert group.caller is group.caller
     assert group.caller.thread == threading.get_ident()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from callboard.aio import pending
-from callboard.aio.pending import Pending, PendingCancelled, PendingGroup
+from callboard.aio.group import PendingGroup
+from callboard.aio.pending import Pending, PendingCancelled
 from callboard.aio.wakeups import current_library
 from event_loops import Calls, all_of, calls, cancelled_class, forever, give_up_after, no_anyio, sleep
 from group_tools import FOLLOWS, MODES, RAISES, ends, fail, raised
@@ -348,4 +348,4 @@ def test_the_scope_needs_a_task() -> None:
         await failed
 
     asyncio.run(main())
-    assert pending.PendingGroup.current() is None
+    assert PendingGroup.current() is None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...context import report_for_parent
 from .frames import CALLING, OUTERMOST
-from .options import new_asyncio_loop
 
 if TYPE_CHECKING:
     import contextvars
@@ -111,8 +110,8 @@ class AsyncioTasks:
 class AsyncioLoop(AsyncioTasks):
     """asyncio's event loop, in the thread of a Caller."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
-        super().__init__(new_asyncio_loop(**options))
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self.loop.set_exception_handler(report_for_parent)
         self._stopping = False
         self._grace: float | None = None

@@ -10,7 +10,6 @@ from ...context import report_for_parent
 from ..cancellation import is_cancellation
 from ..pending import Pending
 from .asyncio_loop import AsyncioTasks
-from .options import import_trio_asyncio
 from .trio_loop import TrioTasks
 
 if TYPE_CHECKING:
@@ -64,7 +63,9 @@ class AsyncioGuest(Guest):
         host.spawn(self._run, on_done=self._ended)
 
     async def _run(self, _task: Task) -> None:
-        trio_asyncio = import_trio_asyncio()
+        # Has been imported, by what checks whether there may be a guest.
+        import trio_asyncio
+
         try:
             async with trio_asyncio.open_loop() as loop:
                 loop.set_exception_handler(report_for_parent)

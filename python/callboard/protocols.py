@@ -19,6 +19,9 @@ class TagsLike(Protocol):
     """`callboard.cells.tags.Tags`."""
 
     @property
+    def raises_exception(self) -> bool: ...
+
+    @property
     def suppress_error(self) -> bool: ...
 
 
@@ -64,6 +67,7 @@ class ShellLike(Protocol):
     subshell_id: str | None
     kernel: KernelServices
     displayhook: Any
+    events: Any
 
     @property
     def parent_request(self) -> _core.Parent | None: ...
@@ -81,6 +85,10 @@ class ShellLike(Protocol):
     def transform_cell(self, raw_cell: str) -> str: ...
 
     async def run_cell_async(self, raw_cell: str, **options: Any) -> Any: ...
+
+    def show_plainly(self, error: BaseException) -> None: ...
+
+    def user_expressions(self, expressions: dict[str, str]) -> dict[str, Any]: ...
 
 
 class KernelServices(Protocol):

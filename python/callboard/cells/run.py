@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..callers.caller import Caller
     from ..interrupts.handler import Interrupts
     from ..ipython.shell.shell import ZMQInteractiveShell
-    from ..protocols import KernelServices
+    from ..protocols import CellLike, KernelServices
     from .timeouts import Timeouts
 
 
@@ -112,7 +112,7 @@ class CellRunner:
             request.finish(ok, cell.tags.aborts_others())
 
 
-def show(cell: Cell, error: BaseException | None) -> dict[str, Any]:
+def show(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
     """Publishes an exception that IPython has not shown, and returns its content.
 
     IPython prints what goes wrong while it formats a traceback, and publishes nothing then: the client gets the name

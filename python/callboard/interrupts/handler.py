@@ -16,12 +16,13 @@ from ..aio.cancellation import current_task, in_trio_task, is_protected_by_trio
 from ..aio.loops.frames import OUTERMOST
 from ..nested_loops import sigint
 from ..util import import_hook
+from .traceback_cutoff import ends_tracebacks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import CodeType, FrameType, TracebackType
+    from types import FrameType
 
     from ..callers.caller import Call
+    from .threads import ThreadInterrupts
 
 # Event loops, and what stands between them and what they run.
 _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
@@ -49,15 +50,9 @@ class Interrupts:
     def __init__(self) -> None:
         self._pid = os.getpid()
         #: What runs on the main thread, by task: cells and calls.
-        self.running: dict[Any, Call] = {}
-        #: Interrupts the cells of other threads. Called on the main thread, wherever it is.
-        self.interrupt_others: Callable[[], None] = lambda: None
-        #: Interrupts the cells of the calling thread once more, which is another one. False if there are none that
-        #: have been interrupted.
-        self.interrupt_thread_again: Callable[[], bool] = lambda: False
-        #: Code of the frames below which everything belongs to the event loop.
-        self.outermost: set[CodeType] = OUTERMOST
-        self.enabled = False
+        self._running: dict[Any, Call] = {}
+        #: Interrupts what runs on other threads. None: interrupts are ignored.
+        self._threads: ThreadInterrupts | None = None
         #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
         self._only: deque[Call] = deque()
         #: A handler of the user's (of comm messages) has control.
@@ -66,12 +61,20 @@ class Interrupts:
         self._again: set[Call] | None = None
 
     def install(self) -> None:
-        """Handles SIGINT from now on, including one that has been held back so far; until ``enabled`` is set it is
-        ignored."""
+        """Handles SIGINT from now on, including one that has been held back so far. Ignores it until `start`."""
         signal.signal(signal.SIGINT, self._handle)
         watch_sigint()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._deliver_what_is_swallowed()
+
+    def start(self, running: dict[Any, Call], threads: ThreadInterrupts) -> None:
+        """Interrupts cells from now on: those of the main thread (`running`) and those of other threads."""
+        self._running = running
+        self._threads = threads
+
+    def stop(self) -> None:
+        """Ignores interrupts from now on."""
+        self._threads = None
 
     def begin_cell(self) -> None:
         """Before a cell runs on the main thread: earlier ones may have set handlers of SIGINT, and set ours again."""
@@ -88,23 +91,26 @@ class Interrupts:
         report = sys.unraisablehook
 
         def hook(unraisable: Any) -> None:
-            if unraisable.exc_type is not KeyboardInterrupt or not self.enabled or os.getpid() != self._pid:
+            threads = self._threads
+            if unraisable.exc_type is not KeyboardInterrupt or threads is None or os.getpid() != self._pid:
                 report(unraisable)
             elif threading.current_thread() is threading.main_thread():
-                self._again = set(self.running.values())
+                self._again = set(self._running.values())
                 for call in self._again:
                     call.interrupted = call.cancel_requested = True
                 interrupt_again()
-            elif not self.interrupt_thread_again():
+            elif not threads.interrupt_again():
                 report(unraisable)
 
         sys.unraisablehook = hook
 
+    @ends_tracebacks
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         sigint.sigint_noticed()
         again, self._again = self._again, None
-        running = set(self.running.values())
-        if not self.enabled or (again is not None and again.isdisjoint(running)):
+        running = set(self._running.values())
+        threads = self._threads
+        if threads is None or (again is not None and again.isdisjoint(running)):
             return
         current = self.current()
         only = [self._only.popleft() for _ in range(len(self._only))]
@@ -115,7 +121,7 @@ class Interrupts:
                     call.cancel()
                 return
         elif again is None:
-            self.interrupt_others()
+            threads.interrupt_all()
         # Whatever else runs at this moment, cells that wait are to stop.
         for call in running:
             if call is not current and call.is_cell:
@@ -136,14 +142,14 @@ class Interrupts:
         """The cell or call that has control on the main thread right now, as opposed to waiting."""
         if threading.current_thread() is not threading.main_thread():
             return None
-        return self.running.get(sigint.outer_task() or current_task())
+        return self._running.get(sigint.outer_task() or current_task())
 
     def _is_user_callback(self, frame: FrameType | None) -> bool:
         """Whether the event loop runs a callback or a task of the user's that is no cell."""
         if in_trio_task():
             return not is_protected_by_trio()
         inner: FrameType | None = None
-        while frame is not None and frame.f_code not in self.outermost:
+        while frame is not None and frame.f_code not in OUTERMOST:
             module = frame.f_globals.get("__name__") or ""
             if module.partition(".")[0] not in _LOOPS and not module.startswith(_WRAPPERS):
                 inner = frame
@@ -152,18 +158,3 @@ class Interrupts:
             return False
         filename = inner.f_code.co_filename
         return not filename.startswith(_OWN) and (filename.startswith(_PACKAGES) or not filename.startswith(_LIBRARY))
-
-
-#: Code of the kernel's that a `KeyboardInterrupt` can come from: the handler of SIGINT, and what waits with the kernel.
-TRACEBACK_CUTOFF: set[CodeType] = {Interrupts._handle.__code__}
-
-
-def cut_traceback(traceback: TracebackType) -> None:
-    """Ends the traceback of a `KeyboardInterrupt` where the user's code ends, and where a function has been called that
-    was not yet in any of its lines: IPython cannot format that."""
-    at: TracebackType | None = traceback
-    while at is not None and at.tb_next is not None:
-        following = at.tb_next
-        if following.tb_frame.f_code in TRACEBACK_CUTOFF or following.tb_lineno is None:
-            at.tb_next = None
-        at = at.tb_next

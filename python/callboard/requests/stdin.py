@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError
 
-from ..interrupts import handler
+from ..interrupts.traceback_cutoff import ends_tracebacks
 
 if TYPE_CHECKING:
     from .._core import Kernel
@@ -33,14 +33,15 @@ def install(core: Kernel, shell: ShellLike) -> None:
             raise EOFError
         return answer
 
+    @ends_tracebacks
     def input(prompt: Any = "", /) -> str:
         """Asks for a line in the frontend."""
         return ask(prompt, password=False)
 
+    @ends_tracebacks
     def getpass_(prompt: str = "Password: ", stream: Any = None, *, echo_char: str | None = None) -> str:
         """Asks for a line in the frontend, which does not show it."""
         return ask(prompt, password=True)
 
-    handler.TRACEBACK_CUTOFF.update((input.__code__, getpass_.__code__))
     builtins.input = input  # type: ignore[assignment]
     getpass.getpass = getpass_

@@ -22,7 +22,7 @@ from IPython.utils.encoding import DEFAULT_ENCODING
 from IPython.utils.process import arg_split, system  # type: ignore[attr-defined]
 from IPython.utils.text import LSString, SList
 
-from ...interrupts import handler
+from ...interrupts.traceback_cutoff import ends_tracebacks
 from ...processes import command, thread_job
 
 if TYPE_CHECKING:
@@ -149,14 +149,12 @@ class AwaitingCompiler:
         finally:
             self._flags = before
 
+    @ends_tracebacks
     def __call__(self, source: ast.AST, filename: str, symbol: str) -> Any:
         if self._flags & ast.PyCF_ALLOW_TOP_LEVEL_AWAIT and not _is_simple(source):
             source = self._transformer.visit(source)
         with self._compiler.extra_flags(self._flags):
             return self._compiler(source, filename, symbol)
-
-
-handler.TRACEBACK_CUTOFF.add(AwaitingCompiler.__call__.__code__)
 
 
 def _is_simple(source: Any) -> bool:

@@ -27,7 +27,7 @@ from traitlets import CBool, Instance, Type, default, observe
 
 from ...aio.cancellation import current_task, is_stopped
 from ...context import Parent, current_cell, current_parent, get_ipython, part_of_cell, set_main_shell
-from ...interrupts.handler import cut_traceback
+from ...interrupts.traceback_cutoff import cut_traceback
 from ...util.json import encode
 from ...util.lazy_attribute import LazyAttribute
 from .. import tracebacks

@@ -1,0 +1,37 @@
+"""Interrupts of the cells that run in other threads than the main one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..callers.caller import Caller
+
+if TYPE_CHECKING:
+    from ..protocols import CellLike
+
+
+class ThreadInterrupts:
+    """Has the thread `Control` interrupt cells: a thread cannot do it to itself, and a signal handler must not take
+    the locks that it needs."""
+
+    def __init__(self, main: Caller, control: Caller) -> None:
+        self._main = main
+        self._control = control
+
+    def interrupt_all(self) -> None:
+        """Interrupts the cells that run in other threads now, and none that comes later."""
+        for caller in Caller.all_callers():
+            if caller is not self._main and caller is not self._control:
+                self._interrupt_soon(caller, caller.running_cells())
+
+    def interrupt_again(self) -> bool:
+        """Interrupts once more the cells of the calling thread that an interrupt was for. False if there are none."""
+        caller = Caller.get_existing()
+        return caller is not None and self._interrupt_soon(
+            caller, [cell for cell in caller.running_cells() if cell.interrupted]
+        )
+
+    def _interrupt_soon(self, caller: Caller, cells: list[CellLike]) -> bool:
+        if cells:
+            self._control.call_direct(caller.interrupt, cells)
+        return bool(cells)

@@ -1,0 +1,154 @@
+"""Which handler a request goes to."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .. import context
+from ..cells.queue import CellQueue
+from ..ipython.shell.shell import text_of
+from ..requests import comms, introspection
+from ..util.json import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from comm.base_comm import CommManager
+
+    from .. import _core
+    from ..callers.caller import Caller
+    from ..cells.run import CellRunner
+    from ..cells.traceback_warmup import TracebackWarmup
+    from ..interrupts.handler import Interrupts
+    from .shells import Shells
+
+logger = logging.getLogger("callboard.kernel")
+
+
+class Dispatcher:
+    """Gives the requests that Callers get to their handlers. Each method runs on the thread that got the request."""
+
+    def __init__(
+        self,
+        core: _core.Kernel,
+        shells: Shells,
+        runner: CellRunner,
+        warmup: TracebackWarmup,
+        comm_manager: CommManager,
+        interrupts: Interrupts,
+    ) -> None:
+        self._core = core
+        self._shells = shells
+        self._runner = runner
+        self._warmup = warmup
+        self._comm_manager = comm_manager
+        self._interrupts = interrupts
+        #: The queues of cells, by subshell; the main one has no id.
+        self._queues: dict[str | None, CellQueue] = {}
+
+    # -- which Callers ----------------------------------------------------------------------------------
+
+    def serve_main(self, caller: Caller) -> CellQueue:
+        """Lets the Caller of the main thread work on requests. Returns its queue of cells."""
+        queue = self._queues[None] = CellQueue(self._runner, caller, lambda: self._shells.main)
+        caller.handle = partial(self._handle_shell, caller, None)
+        return queue
+
+    def serve_control(self, caller: Caller) -> None:
+        """Lets the Caller `Control` work on requests."""
+        caller.handle = partial(self._handle_control, caller)
+
+    def serve(self, caller: Caller) -> None:
+        """Lets another Caller work on requests: that of a subshell, or one for cells that run in threads."""
+        caller.refuse = self._refuse
+        subshell = caller._actor.subshell_id
+        if subshell is None:
+            caller.handle = partial(self._handle_in_thread, caller)
+        else:
+            self._queues[subshell] = CellQueue(self._runner, caller, lambda: self._shells.of(subshell))
+            caller.handle = partial(self._handle_shell, caller, subshell)
+            # Made before the first cell asks for it.
+            caller.call_direct(self._shells.prepare, subshell)
+            caller.stopped.add_done_callback(lambda _pen: self._drop(subshell))
+
+    def _drop(self, subshell: str) -> None:
+        self._queues.pop(subshell, None)
+        self._shells.drop(subshell)
+
+    # -- requests ---------------------------------------------------------------------------------------
+
+    def _handle_shell(self, caller: Caller, subshell: str | None, request: _core.Request) -> None:
+        queue = self._queues[subshell]
+        if request.msg_type != "execute_request":
+            contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
+            return
+        if subshell is None:
+            self._warmup.begin()
+        if request.is_queued:
+            queue.add(request)
+        elif request.begin():
+            self._runner.start(caller, self._shells.of(subshell), request, queue.context.copy())
+
+    def _handle_in_thread(self, caller: Caller, request: _core.Request) -> None:
+        """Runs a cell beside all queues, in a thread of its own or that of a named Caller."""
+        if request.begin():
+            queue = self._queues.get(request.subshell_id) or self._queues[None]
+            shell = self._shells.of(self._known(request.subshell_id))
+            self._runner.start(caller, shell, request, queue.context.copy())
+
+    def _handle_control(self, caller: Caller, request: _core.Request) -> None:
+        if request.msg_type == "execute_request":
+            if request.begin():
+                self._runner.start(caller, self._shells.main, request, contextvars.copy_context())
+        else:
+            contextvars.copy_context().run(self._answer, request, self._handle_introspection)
+
+    def _answer(self, request: _core.Request, handle: Callable[[_core.Request], None]) -> None:
+        """Handles a request that is not a cell. Whatever goes wrong is answered."""
+        if not request.begin():
+            return
+        context.current_parent.set(request.parent())
+        ok = False
+        try:
+            handle(request)
+            ok = True
+        except (Exception, KeyboardInterrupt) as error:
+            logger.debug("%s failed", request, exc_info=True)
+            if request.msg_type.startswith("comm_"):
+                traceback.print_exc()
+            request.reply_error(type(error).__name__, text_of(error), traceback.format_exc().splitlines())
+        finally:
+            request.finish(ok)
+
+    def _handle_comm(self, subshell: str | None, request: _core.Request) -> None:
+        if subshell is not None:
+            context.current_shell.set(self._shells.of(subshell))
+            comms.handle(self._comm_manager, request)
+            return
+        try:
+            self._interrupts.in_handler = True
+            comms.handle(self._comm_manager, request)
+        finally:
+            self._interrupts.in_handler = False
+
+    def _handle_introspection(self, request: _core.Request) -> None:
+        introspection.handle(self._shells.of(self._known(request.subshell_id)), request)
+
+    def _known(self, subshell: str | None) -> str | None:
+        """The id of a subshell that runs; None, as for the main shell, if it has ended."""
+        return subshell if subshell in self._queues else None
+
+    def _refuse(self, request: _core.Request, error: Exception) -> None:
+        """Answers a cell whose thread has no event loop to run it."""
+        if request.begin():
+            content = {"ename": type(error).__name__, "evalue": text_of(error)}
+            traceback_of_error = [f"{content['ename']}: {content['evalue']}"]
+            if request.msg_type == "execute_request" and not request.silent:
+                shown = encode({**content, "traceback": traceback_of_error})
+                self._core.publish("error", shown, parent=request.parent())
+            request.reply_error(content["ename"], content["evalue"], traceback_of_error)
+            request.finish(False, False)

@@ -1,0 +1,60 @@
+"""Runs the code of a cell: what ``Kernel.do_execute`` does unless a library overrides it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..cells.run import show
+from ..context import current_cell
+
+
+async def do_execute(
+    _self: object,
+    code: str,
+    silent: bool,
+    store_history: bool = True,
+    user_expressions: dict[str, str] | None = None,
+    *,
+    cell_meta: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Runs code as the cell that the calling code belongs to. Returns the content of the reply."""
+    cell = current_cell.get()
+    assert cell is not None
+    shell = cell.shell
+    failed = None
+    try:
+        transformed = shell.transform_cell(code)
+    except Exception:  # noqa: BLE001 - a transformer of the user's; IPython shows it
+        transformed, failed = code, sys.exc_info()
+    result = None
+    try:
+        result = await shell.run_cell_async(
+            code,
+            store_history=store_history,
+            silent=silent,
+            transformed_cell=transformed,
+            preprocessing_exc_tuple=failed,
+            cell_id=(cell_meta or {}).get("cellId"),
+        )
+    finally:
+        shell.events.trigger("post_execute")
+        if not silent:
+            shell.events.trigger("post_run_cell", result)
+    reply: dict[str, Any] = {"execution_count": cell.number}
+    error = result.error_before_exec or result.error_in_exec
+    has_failed = error is not None or cell.error is not None
+    if cell.tags.raises_exception and not has_failed:
+        error = RuntimeError("this cell has the tag raises-exception, but it raised none")
+        has_failed = True
+    if not has_failed or cell.tags.suppress_error:
+        if has_failed and cell.error is None and error is not None:
+            shell.show_plainly(error)
+        reply["status"] = "ok"
+        reply["user_expressions"] = shell.user_expressions(user_expressions or {})
+    else:
+        # IPython shows every error, unless it fails to format it, or a second interrupt comes while it does.
+        shown = cell.error or show(cell, error)
+        reply.update(status="error", user_expressions={}, **shown)
+    reply["payload"] = cell.payloads
+    return reply

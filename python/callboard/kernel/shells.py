@@ -1,0 +1,42 @@
+"""The shells of the kernel: the main one, and those of subshells (JEP 91)."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .. import _core
+    from ..ipython.shell.shell import ZMQInteractiveShell
+
+
+class Shells:
+    """The shells by the ids of their subshells. The main one has no id."""
+
+    def __init__(self, core: _core.Kernel, main: ZMQInteractiveShell) -> None:
+        self.main = main
+        self._core = core
+        self._of_subshells: dict[str, ZMQInteractiveShell] = {}
+        self._lock = threading.RLock()
+
+    def of(self, subshell_id: str | None) -> ZMQInteractiveShell:
+        """The shell of a subshell, made when it is first asked for; the main one without an id."""
+        if subshell_id is None:
+            return self.main
+        with self._lock:
+            shell = self._of_subshells.get(subshell_id)
+            if shell is None:
+                shell = self.main.make_subshell(subshell_id, self._core.isolated_subshells)
+                self._of_subshells[subshell_id] = shell
+            return shell
+
+    def prepare(self, subshell_id: str) -> None:
+        """Makes the shell of a subshell, and what IPython makes when something is displayed for the first time."""
+        self.of(subshell_id).display_formatter.format(object())
+
+    def drop(self, subshell_id: str) -> None:
+        """Closes the shell of a subshell that has ended."""
+        with self._lock:
+            shell = self._of_subshells.pop(subshell_id, None)
+        if shell is not None:
+            shell.close()

@@ -17,10 +17,9 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::task::Waker;
 
-use callboard::delivery::job::Parent;
 use callboard::publisher::{Entry, Next, Publisher};
 use callboard::wire::content::{ExecutionState, StreamName};
-use callboard::wire::{DELIMITER, Frames, Session, Verifier};
+use callboard::wire::{DELIMITER, Frames, Parent, Session, Verifier};
 use support::{Bare, KEY, TestKernel, cell, signed};
 
 /// One part, and how many instructions it may take. Lower the bound when it becomes cheaper.

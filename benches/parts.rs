@@ -11,10 +11,9 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callboard::delivery::job::Parent;
 use callboard::publisher::{Next, Publisher};
 use callboard::wire::content::{Content, ExecuteReply, Stream, StreamName};
-use callboard::wire::{DELIMITER, EMPTY_OBJECT, MessageType, Outgoing, Session, Verifier};
+use callboard::wire::{DELIMITER, EMPTY_OBJECT, MessageType, Outgoing, Parent, Session, Verifier};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use support::{Bare, KEY, TestKernel, block_on};
 

@@ -12,23 +12,24 @@ use crate::actors::caller::{Adopt, Caller, CallerError, CallerHandle, Role, Spec
 use crate::actors::comms::{CommEvent, Comms};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, Drained, IoPub};
-use crate::actors::lifecycle::{Lifecycle, MemoryLow, ParentEnded, Process};
-use crate::actors::router::{
-    CreateSubshell, DeleteSubshell, KernelFacts, ListSubshells, Router, Routes, SettleAll, SubshellError,
-    Subshells,
-};
+use crate::actors::lifecycle::{Lifecycle, MemoryLow, ParentEnded};
+use crate::actors::router::{KernelFacts, Registry, Router, Routes};
 use crate::actors::socket::{Barrier, Passed, Socket};
 use crate::actors::stdin::{Ask, Stdin, Withdraw};
 use crate::actors::subshell::{Close, Subshell};
+use crate::actors::subshells::{
+    CreateSubshell, DeleteSubshell, ListSubshells, SettleAll, SubshellError, Subshells,
+};
 use crate::delivery::inbox::Inbox;
-use crate::delivery::job::{Channel, Parent};
+use crate::delivery::job::Channel;
 use crate::delivery::pending::Promise;
 use crate::os;
+use crate::os::process::Process;
 use crate::publisher::Publisher;
 use crate::transport::{Endpoint, TransportError};
 use crate::wire::content::ExecutionState;
 use crate::wire::run_mode::Backend;
-use crate::wire::{Session, Verifier};
+use crate::wire::{Parent, Session, Verifier};
 
 /// The five sockets of a kernel, bound and not yet served.
 pub struct Sockets<E> {
@@ -226,13 +227,16 @@ impl Assembly {
 
         let where_to =
             Routes { main, shell: shell.clone(), control: control.clone(), comms: comms.clone(), lifecycle };
-        let subshells = Subshells::Here { all: Vec::new(), socket };
-        inbound.run(Router::new(where_to.clone(), subshells, facts.clone(), publisher.clone()));
+        let allowed = facts.offers_subshells();
+        let subshells = Subshells::new(shell.clone(), control.clone(), publisher.clone(), socket, allowed);
+        let registry = Registry::Here(subshells);
+        inbound.run(Router::new(where_to.clone(), registry, facts.clone(), publisher.clone()));
         let jobs = router.clone().recipient();
         shell_context.run(Socket::new(Channel::Shell, shell_transport, verifier.clone(), jobs));
 
         let (opened, result) = mpsc::channel();
-        let control_router = Router::new(where_to, Subshells::At(router.clone()), facts, publisher.clone());
+        let control_router =
+            Router::new(where_to, Registry::At(router.clone().recipient()), facts, publisher.clone());
         let (control_socket, heartbeat) = (sockets.control, sockets.heartbeat);
         second.spawn_fn(move || {
             let open = || -> Result<Recipient<Barrier>, TransportError> {

@@ -14,9 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callboard::delivery::job::Parent;
 use callboard::wire::content::{Stream, StreamName};
-use callboard::wire::{Incoming, MessageType, Verifier};
+use callboard::wire::{Incoming, MessageType, Parent, Verifier};
 use support::{Bare, HOLD, KEY, TestKernel, read, within_patience};
 
 // The bounds. Lower one when what it bounds becomes cheaper. What was measured is behind it.

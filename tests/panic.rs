@@ -30,9 +30,7 @@ impl Handler<Fail> for Faulty {
 
 /// Not a test of its own: what the child process of the test below runs.
 fn be_a_kernel_with_a_bug() {
-    os::panic::install(os::terminal::Terminal::new(File::from(
-        callboard::publisher::capture::duplicate(2).unwrap(),
-    )));
+    os::panic::install(os::terminal::Terminal::new(File::from(callboard::os::fd::duplicate(2).unwrap())));
     let system = System::new();
     system.block_on(async {
         os::panic::mark_thread();

@@ -11,15 +11,15 @@ use actix_rt::Runtime;
 use callboard::actors::iopub::IoPub;
 
 use callboard::actors::stdin::Withdraw;
-use callboard::delivery::job::{Channel, Parent};
+use callboard::delivery::job::Channel;
 use callboard::os::wake_fd::WakeFd;
 use callboard::publisher::{Publisher, Urgency};
 use callboard::transport::fake;
-use callboard::wire::Session;
 use callboard::wire::content::{
     ExecuteReply, ExecutionState, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status,
     StreamName,
 };
+use callboard::wire::{Parent, Session};
 use support::{ALICE, PATIENCE, TestKernel, cell, read};
 
 #[test]

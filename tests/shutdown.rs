@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use callboard::actors::caller::Task;
 use callboard::actors::caller::ThreadEnded;
-use callboard::delivery::job::{Channel, Parent};
+use callboard::delivery::job::Channel;
 use callboard::delivery::request::{Assignment, ReplyStatus};
+use callboard::wire::Parent;
 use callboard::wire::content::{
     CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InterruptReply,
     InterruptRequest, KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use callboard::delivery::job::{Channel, Parent};
+use callboard::delivery::job::Channel;
 use callboard::kernel::{self, Options, Sockets};
 use callboard::transport::zmq::{Bound, Role, bind};
 use callboard::wire::content::{CompleteRequest, Content, IopubWelcome, KernelInfoRequest, StreamName};
-use callboard::wire::{Frames, Incoming, MessageType, ReplayGuard, Session};
+use callboard::wire::{Frames, Incoming, MessageType, Parent, ReplayGuard, Session};
 use support::{ALICE, PATIENCE, Sent, TestKernel, cell, options, signed};
 
 /// As many as it takes for a rare loss to show.

@@ -10,11 +10,10 @@ use tokio::time::{Duration, Instant, Sleep};
 use tracing::debug;
 
 use super::pump::{Pump, Pumped, receive};
-use crate::delivery::job::Parent;
 use crate::publisher::{Entry, Next, Publisher, Text};
 use crate::transport::{Outbox, Transport};
 use crate::wire::content::IopubWelcome;
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, to_json};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Parent, to_json};
 
 /// A request that has just had text waits this long for its next, so that a flood comes in few messages.
 const JOIN: Duration = Duration::from_millis(10);

@@ -8,19 +8,12 @@ use tracing::{info, warn};
 
 use super::caller::{Caller, Stop};
 use super::subshell::Close;
-use crate::delivery::job::{Job, Parent};
+use crate::delivery::job::Job;
 use crate::delivery::request::Request;
+use crate::os::process::Process;
 use crate::publisher::Publisher;
+use crate::wire::Parent;
 use crate::wire::content::{InterruptReply, ShutdownReply, ShutdownRequest, StreamName, reply};
-
-/// What the lifecycle does to the process; a test puts its own in its place.
-pub trait Process: Send + 'static {
-    /// Interrupts whatever Python runs on the main thread, blocking system calls included.
-    fn interrupt(&self);
-
-    /// Ends the process after this time, whatever it does and even if no actor is left.
-    fn exit_after(&self, deadline: Duration);
-}
 
 /// Serves interrupt and shutdown on the control thread.
 pub struct Lifecycle {

@@ -11,3 +11,4 @@ pub mod router;
 pub mod socket;
 pub mod stdin;
 pub mod subshell;
+pub mod subshells;

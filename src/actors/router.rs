@@ -1,63 +1,48 @@
 //! The router: every request to the actor that answers it.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
 use actix::prelude::*;
-use thiserror::Error;
 use tracing::{debug, warn};
 
-use super::caller::{
-    Adopt, Caller, CallerError, CallerHandle, Dispatch, DispatchToChild, Role, Spec, Task, ThreadEnded,
-    WhenEnded,
-};
+use super::caller::{CallerHandle, Dispatch, DispatchToChild, WhenEnded};
 use super::comms::{CommEvent, Comms, Describe};
 use super::lifecycle::{Interrupt, Lifecycle, Shutdown};
-use super::socket::{Barrier, Inbound, Passed};
-use super::subshell::{Close, Delete, Settle, Subshell};
+use super::socket::{Inbound, Passed};
+use super::subshell::{Close, Settle, Subshell};
+use super::subshells::{
+    CreateSubshell, DeleteSubshell, ListSubshells, SettleAll, Shell, SubshellError, Subshells,
+};
 use crate::delivery::job::{Channel, Job};
-use crate::delivery::pending::{Outcome, Promise};
+use crate::delivery::pending::Outcome;
 use crate::delivery::request::Request;
-use crate::os::usage::Usage;
+use crate::os::usage::{HostMemory, Meter, Usage};
 use crate::publisher::Publisher;
 use crate::wire::MessageType;
 use crate::wire::content::{
     self, CommClose, CommOpen, ConnectReply, CreateSubshellReply, DeleteSubshellReply, DeleteSubshellRequest,
-    ExecuteRequest, ExecutionState, KernelInfoReply, ListSubshellReply, reply,
+    ExecuteRequest, ExecutionState, HostVirtualMemory, KernelInfoReply, ListSubshellReply, UsageReply, reply,
 };
 use crate::wire::run_mode::RunMode;
-use crate::wire::sanitize::{clipped, quoted};
+use crate::wire::sanitize::clipped;
 
 /// Sends each [`Job`] on by message type, channel, subshell and run mode, and answers itself what needs neither
 /// Python nor another actor's state. There is one for the shell channel, which knows the subshells, and one for
 /// control on the control thread.
 pub struct Router {
     routes: Routes,
-    subshells: Subshells,
+    registry: Registry,
     facts: Arc<KernelFacts>,
     publisher: Publisher,
-    usage: Usage,
-    closing: bool,
+    meter: Meter,
 }
 
 /// Who knows the subshells.
-pub enum Subshells {
+pub enum Registry {
     /// This router.
-    Here {
-        /// Those there are, in the order they were made.
-        all: Vec<Shell>,
-        /// The shell socket, which knows what has arrived.
-        socket: Recipient<Barrier>,
-    },
+    Here(Subshells),
     /// The router of the shell channel.
-    At(Addr<Router>),
-}
-
-/// A subshell and the thread that runs its cells.
-#[derive(Clone)]
-pub struct Shell {
-    id: String,
-    queue: Addr<Subshell>,
-    caller: CallerHandle,
+    At(Recipient<Inbound>),
 }
 
 /// Where jobs go.
@@ -87,7 +72,8 @@ pub struct KernelFacts {
 }
 
 impl KernelFacts {
-    fn offers_subshells(&self) -> bool {
+    /// Whether kernel info names subshells.
+    pub fn offers_subshells(&self) -> bool {
         self.kernel_info.supported_features.iter().any(|feature| feature == SUBSHELLS)
     }
 }
@@ -97,8 +83,8 @@ pub const SUBSHELLS: &str = "kernel subshells";
 
 impl Router {
     /// A router with these routes.
-    pub fn new(routes: Routes, subshells: Subshells, facts: Arc<KernelFacts>, publisher: Publisher) -> Self {
-        Self { routes, subshells, facts, publisher, usage: Usage::new(), closing: false }
+    pub fn new(routes: Routes, registry: Registry, facts: Arc<KernelFacts>, publisher: Publisher) -> Self {
+        Self { routes, registry, facts, publisher, meter: Meter::new() }
     }
 
     fn route(&mut self, job: Job) {
@@ -116,7 +102,7 @@ impl Router {
                     comms.do_send(event);
                 }
                 let named = job.header.subshell_id.as_deref().filter(|_| self.facts.comms_in_subshells);
-                let caller = named.and_then(|id| self.subshell(id)).map_or(shell, |shell| &shell.caller);
+                let caller = named.and_then(|id| self.subshell(id).ok()).map_or(shell, |shell| &shell.caller);
                 caller.addr.do_send(Dispatch(Arc::new(self.request(job))));
             }
             MessageType::CompleteRequest
@@ -125,9 +111,9 @@ impl Router {
             | MessageType::HistoryRequest => control.addr.do_send(Dispatch(Arc::new(self.request(job)))),
             MessageType::CreateSubshellRequest
             | MessageType::DeleteSubshellRequest
-            | MessageType::ListSubshellRequest => match &self.subshells {
-                Subshells::At(router) => router.do_send(Inbound::Job(job)),
-                Subshells::Here { .. } => self.manage_subshells(job),
+            | MessageType::ListSubshellRequest => match &mut self.registry {
+                Registry::At(router) => router.do_send(Inbound::Job(job)),
+                Registry::Here(subshells) => manage(subshells, job, &self.publisher),
             },
             MessageType::KernelInfoRequest => self.request(job).answer(&self.facts.kernel_info),
             MessageType::ConnectRequest => self.request(job).answer(&self.facts.connect),
@@ -135,7 +121,7 @@ impl Router {
             MessageType::InterruptRequest => lifecycle.do_send(Interrupt(job)),
             MessageType::ShutdownRequest => lifecycle.do_send(Shutdown(job)),
             MessageType::UsageRequest => {
-                let usage = self.usage.measure();
+                let usage = usage_reply(self.meter.measure());
                 self.request(job).answer(&usage);
             }
             MessageType::DebugRequest => self.refuse_debugging(job),
@@ -157,8 +143,8 @@ impl Router {
             (_, Channel::Control) => (None, Ok(control)),
             (None, _) => (Some(main), Ok(shell)),
             (Some(id), _) => match self.subshell(id) {
-                Some(shell) => (Some(&shell.queue), Ok(&shell.caller)),
-                None => (None, Err(unknown_subshell(id))),
+                Ok(shell) => (Some(&shell.queue), Ok(&shell.caller)),
+                Err(problem) => (None, Err(problem)),
             },
         };
         if let (Some(queue), Ok(_), Ok(RunMode::Queue)) = (queue, &caller, &mode) {
@@ -166,101 +152,18 @@ impl Router {
         }
         let request = Arc::new(Request::execute(job, content, self.publisher.clone(), None));
         match (caller, mode) {
-            (Err(message), _) => request.refuse("UnknownSubshell", &message),
+            (Err(problem), _) => request.refuse("UnknownSubshell", &problem.to_string()),
             (_, Err(problem)) => request.refuse("RunModeError", &problem.to_string()),
             (_, Ok(RunMode::Thread(options))) => shell.addr.do_send(DispatchToChild(request, options)),
             (Ok(caller), Ok(RunMode::Queue | RunMode::Task)) => caller.addr.do_send(Dispatch(request)),
         }
     }
 
-    fn subshell(&self, id: &str) -> Option<&Shell> {
-        match &self.subshells {
-            Subshells::Here { all, .. } => all.iter().find(|shell| shell.id == id),
-            Subshells::At(_) => None,
+    fn subshell(&self, id: &str) -> Result<&Shell, SubshellError> {
+        match &self.registry {
+            Registry::Here(subshells) => subshells.find(id),
+            Registry::At(_) => Err(SubshellError::Unknown(id.to_owned())),
         }
-    }
-
-    /// Makes, deletes or lists subshells (JEP 91).
-    fn manage_subshells(&mut self, job: Job) {
-        if !self.facts.offers_subshells() {
-            return self.request(job).refuse("NoSubshells", &SubshellError::Off.to_string());
-        }
-        let kind = job.kind.clone();
-        let deleted = serde_json::from_slice::<DeleteSubshellRequest>(&job.content);
-        let request = self.request(job);
-        match (kind, deleted) {
-            (MessageType::CreateSubshellRequest, _) => match self.create_subshell() {
-                Ok(subshell_id) => request.answer(&CreateSubshellReply { status: reply::Ok, subshell_id }),
-                Err(problem) => request.refuse("CallerError", &problem.to_string()),
-            },
-            (MessageType::DeleteSubshellRequest, Ok(DeleteSubshellRequest { subshell_id })) => {
-                if self.delete_subshell(&subshell_id).is_some() {
-                    request.answer(&DeleteSubshellReply { status: reply::Ok });
-                } else {
-                    request.refuse("UnknownSubshell", &unknown_subshell(&subshell_id));
-                }
-            }
-            _ => request.answer(&ListSubshellReply { status: reply::Ok, subshell_id: self.subshell_ids() }),
-        }
-    }
-
-    fn subshell_ids(&self) -> Vec<String> {
-        match &self.subshells {
-            Subshells::Here { all, .. } => all.iter().map(|shell| shell.id.clone()).collect(),
-            Subshells::At(_) => Vec::new(),
-        }
-    }
-
-    fn create_subshell(&mut self) -> Result<String, SubshellError> {
-        if !self.facts.offers_subshells() {
-            return Err(SubshellError::Off);
-        }
-        let Routes { shell, control, .. } = &self.routes;
-        let Subshells::Here { all, socket } = &mut self.subshells else {
-            return Err(SubshellError::Ending);
-        };
-        if self.closing {
-            return Err(SubshellError::Ending);
-        }
-        let id = uuid::Uuid::new_v4().to_string();
-        let name = format!("Subshell {}", id.split('-').next().unwrap_or(&id));
-        let spec = Spec {
-            backend: shell.spec.backend,
-            use_uvloop: shell.spec.use_uvloop,
-            parent: Some(shell.spec.id),
-            ..Spec::new(&name, Role::Subshell(id.clone()))
-        };
-        let caller = Caller::launch(spec, Some(control.inbox.clone()), Some(shell.addr.clone()))?;
-        shell.addr.do_send(Adopt(caller.clone()));
-        if control.inbox.push(Task::Start(caller.clone())).is_err() {
-            caller.addr.do_send(ThreadEnded);
-            return Err(SubshellError::Ending);
-        }
-        let (publisher, socket) = (self.publisher.clone(), socket.clone());
-        let handle = caller.clone();
-        let queue = Subshell::create(|ctx| Subshell::new(false, handle, publisher, socket, ctx));
-        all.push(Shell { id: id.clone(), queue, caller });
-        Ok(id)
-    }
-
-    /// The Caller of the subshell, if there was one with this id.
-    fn delete_subshell(&mut self, id: &str) -> Option<CallerHandle> {
-        let Subshells::Here { all, .. } = &mut self.subshells else {
-            return None;
-        };
-        let at = all.iter().position(|shell| shell.id == id)?;
-        let Shell { queue, caller, .. } = all.remove(at);
-        queue.do_send(Delete { canceller: self.routes.control.inbox.clone() });
-        Some(caller)
-    }
-
-    /// The queues of all shells, the main one first.
-    fn queues(&self) -> Vec<Addr<Subshell>> {
-        let mut queues = vec![self.routes.main.clone()];
-        if let Subshells::Here { all, .. } = &self.subshells {
-            queues.extend(all.iter().map(|shell| shell.queue.clone()));
-        }
-        queues
     }
 
     /// There is no debugger yet, and kernel info says so; a client that asks all the same is told in the
@@ -319,79 +222,92 @@ pub fn comm_event(kind: &MessageType, content: &[u8]) -> Option<CommEvent> {
     }
 }
 
+/// Makes, deletes or lists subshells (JEP 91).
+fn manage(subshells: &mut Subshells, job: Job, publisher: &Publisher) {
+    let kind = job.kind.clone();
+    let deleted = serde_json::from_slice::<DeleteSubshellRequest>(&job.content);
+    let request = Request::new(job, publisher.clone());
+    if let Err(problem) = subshells.check_allowed() {
+        return request.refuse("NoSubshells", &problem.to_string());
+    }
+    match (kind, deleted) {
+        (MessageType::CreateSubshellRequest, _) => match subshells.create() {
+            Ok(subshell_id) => request.answer(&CreateSubshellReply { status: reply::Ok, subshell_id }),
+            Err(problem) => request.refuse("CallerError", &problem.to_string()),
+        },
+        (MessageType::DeleteSubshellRequest, Ok(DeleteSubshellRequest { subshell_id })) => {
+            match subshells.delete(&subshell_id) {
+                Ok(_) => request.answer(&DeleteSubshellReply { status: reply::Ok }),
+                Err(problem) => request.refuse("UnknownSubshell", &problem.to_string()),
+            }
+        }
+        _ => request.answer(&ListSubshellReply { status: reply::Ok, subshell_id: subshells.ids() }),
+    }
+}
+
+fn usage_reply(usage: Usage) -> UsageReply {
+    let HostMemory { total, available, percent, used, free } = usage.host_memory;
+    UsageReply {
+        status: reply::Ok,
+        hostname: usage.hostname,
+        pid: usage.pid,
+        kernel_cpu: usage.cpu,
+        kernel_memory: usage.memory,
+        host_cpu_percent: usage.host_cpu,
+        cpu_count: usage.cpu_count,
+        host_virtual_memory: HostVirtualMemory { total, available, percent, used, free },
+    }
+}
+
 impl Actor for Router {
     type Context = Context<Self>;
 }
-
-/// Why there is no new subshell.
-#[derive(Debug, Error)]
-pub enum SubshellError {
-    /// By the kernel's options.
-    #[error("subshells are switched off: start the kernel without --no-subshells")]
-    Off,
-    /// The kernel has been closed.
-    #[error("the kernel is ending: it makes no more subshells")]
-    Ending,
-    /// Its Caller cannot be made.
-    #[error(transparent)]
-    Caller(#[from] CallerError),
-}
-
-/// Make a subshell, and say its id: as `create_subshell_request` does, for Python.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct CreateSubshell(pub mpsc::Sender<Result<String, SubshellError>>);
 
 impl Handler<CreateSubshell> for Router {
     type Result = ();
 
     fn handle(&mut self, CreateSubshell(answer): CreateSubshell, _: &mut Self::Context) {
-        let made = self.create_subshell();
+        // Only the router of the shell channel is asked, and it has them.
+        let Registry::Here(subshells) = &mut self.registry else {
+            return;
+        };
+        let made = subshells.create();
         let id = made.as_ref().ok().cloned();
-        // Whoever asked may have been interrupted: nobody would ever use or delete it.
+        // The thread that asked may have been interrupted: it would never use or delete the subshell.
         if answer.send(made).is_err()
             && let Some(id) = id
+            && let Err(problem) = subshells.delete(&id)
         {
-            self.delete_subshell(&id);
+            debug!(%problem, "a new subshell that nothing uses is gone already");
         }
     }
-}
-
-/// Delete a subshell as `delete_subshell_request` does, for Python: the promise is kept when its thread has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct DeleteSubshell {
-    /// Which.
-    pub id: String,
-    /// Completed when its thread has ended; lost if there is no such subshell.
-    pub promise: Promise,
 }
 
 impl Handler<DeleteSubshell> for Router {
     type Result = ();
 
     fn handle(&mut self, DeleteSubshell { id, promise }: DeleteSubshell, _: &mut Self::Context) {
-        match self.delete_subshell(&id) {
-            Some(caller) => caller.addr.do_send(WhenEnded(promise)),
-            None => {
-                let (ename, evalue) = ("UnknownSubshell".to_owned(), unknown_subshell(&id));
+        let Registry::Here(subshells) = &mut self.registry else {
+            return;
+        };
+        match subshells.delete(&id) {
+            Ok(caller) => caller.addr.do_send(WhenEnded(promise)),
+            Err(problem) => {
+                let (ename, evalue) = ("UnknownSubshell".to_owned(), problem.to_string());
                 promise.complete(Outcome::Lost { ename, evalue });
             }
         }
     }
 }
 
-/// The ids of the subshells, for Python.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ListSubshells(pub mpsc::Sender<Vec<String>>);
-
 impl Handler<ListSubshells> for Router {
     type Result = ();
 
     fn handle(&mut self, ListSubshells(answer): ListSubshells, _: &mut Self::Context) {
-        if answer.send(self.subshell_ids()).is_err() {
-            debug!("nobody waits for the subshells any more");
+        if let Registry::Here(subshells) = &self.registry
+            && answer.send(subshells.ids()).is_err()
+        {
+            debug!("the thread that asked for the subshells waits no more");
         }
     }
 }
@@ -401,30 +317,23 @@ impl Handler<Close> for Router {
     type Result = ();
 
     fn handle(&mut self, _: Close, _: &mut Self::Context) {
-        self.closing = true;
-        for queue in self.queues() {
-            queue.do_send(Close);
+        self.routes.main.do_send(Close);
+        if let Registry::Here(subshells) = &mut self.registry {
+            subshells.close();
         }
     }
 }
-
-/// Asks for a [`Passed`] when the replies of all cells that have ended by now are with the socket.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct SettleAll(pub Recipient<Passed>);
 
 impl Handler<SettleAll> for Router {
     type Result = ();
 
     fn handle(&mut self, SettleAll(asker): SettleAll, _: &mut Self::Context) {
-        let mut others = self.queues();
-        let main = others.remove(0);
-        main.do_send(Settle { asker, others });
+        let others = match &self.registry {
+            Registry::Here(subshells) => subshells.queues().collect(),
+            Registry::At(_) => Vec::new(),
+        };
+        self.routes.main.do_send(Settle { asker, others });
     }
-}
-
-fn unknown_subshell(id: &str) -> String {
-    format!("there is no subshell {}: it was deleted, or is another kernel's", quoted(id))
 }
 
 impl Handler<Inbound> for Router {

@@ -7,12 +7,12 @@ use actix::prelude::*;
 use tracing::{debug, warn};
 
 use super::socket::Inbound;
-use crate::delivery::job::{Job, Parent, Reply};
+use crate::delivery::job::{Job, Reply};
 use crate::os::wake_fd::WakeFd;
 use crate::publisher::Publisher;
 use crate::wire::content::{Content, InputReply, InputRequest};
 use crate::wire::sanitize::clipped;
-use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing, to_json};
+use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing, Parent, to_json};
 
 /// Sends `input_request`s and gives each answer to the thread that asked.
 ///

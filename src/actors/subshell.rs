@@ -9,9 +9,10 @@ use tracing::{debug, warn};
 
 use super::caller::{CallerHandle, Dispatch, Stop, Task};
 use super::socket::{Barrier, Passed};
+use crate::delivery::gate::{Done, QueueGate};
 use crate::delivery::inbox::Inbox;
 use crate::delivery::job::Job;
-use crate::delivery::request::{Done, QueueGate, Request};
+use crate::delivery::request::Request;
 use crate::publisher::Publisher;
 use crate::wire::content::ExecuteRequest;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use actix::prelude::{Message, Recipient};
 
-use crate::wire::{Frames, Header, Incoming, MessageType};
+use crate::wire::{Frames, Header, Incoming, MessageType, Parent};
 
 /// The channel that a message came in on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,24 +26,6 @@ impl Channel {
             Self::Control => "control",
             Self::Stdin => "stdin",
         }
-    }
-}
-
-/// What a message needs to know of the request that caused it.
-#[derive(Debug, Default)]
-pub struct Parent {
-    /// The request's header as it came: it is echoed verbatim.
-    pub raw_header: Vec<u8>,
-    /// The request's id.
-    pub msg_id: String,
-    /// The identities of the client that sent it.
-    pub idents: Vec<Vec<u8>>,
-}
-
-impl Parent {
-    /// The parent of what no request has caused.
-    pub fn none() -> Self {
-        Self { raw_header: crate::wire::EMPTY_OBJECT.to_vec(), ..Self::default() }
     }
 }
 

@@ -2,14 +2,13 @@
 //! protocol wants.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use actix::WeakRecipient;
-use actix::prelude::Message;
 use chrono::{DateTime, Utc};
 use tracing::debug;
 
+use crate::delivery::gate::QueueGate;
 use crate::delivery::job::{Job, Reply};
 use crate::publisher::Publisher;
 use crate::wire::content::{
@@ -41,47 +40,6 @@ const BEGUN: u8 = 1;
 const FAILED: u8 = 2;
 const FINISHED: u8 = 3;
 const ABORTED: u8 = 4;
-
-/// What a subshell's queue and the thread that runs its cells share.
-pub struct QueueGate {
-    /// A cell has failed: no cell that was queued behind it may begin.
-    aborting: AtomicBool,
-    /// Whether this is the main shell.
-    main: bool,
-    /// Weak, because the subshell owns its gate: it would never end.
-    done: WeakRecipient<Done>,
-}
-
-/// A cell has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Done {
-    /// The id of its request.
-    pub msg_id: String,
-    /// It failed, and the cells queued behind it are not to run.
-    pub abort: bool,
-}
-
-impl QueueGate {
-    /// A gate whose ended cells are reported to `done`.
-    pub fn new(main: bool, done: WeakRecipient<Done>) -> Self {
-        Self { aborting: AtomicBool::new(false), main, done }
-    }
-
-    /// Cells may begin again.
-    pub fn resume(&self) {
-        self.aborting.store(false, Ordering::Release);
-    }
-
-    fn done(&self, request: &Request, abort: bool) {
-        let msg_id = request.job.parent.msg_id.clone();
-        if let Some(subshell) = self.done.upgrade() {
-            subshell.do_send(Done { msg_id, abort });
-        } else {
-            debug!(msg_id, "a cell is done whose subshell was deleted");
-        }
-    }
-}
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +100,7 @@ impl Request {
     }
 
     fn may_begin(&self) -> bool {
-        !self.gate.as_ref().is_some_and(|gate| gate.aborting.load(Ordering::Acquire))
+        !self.gate.as_ref().is_some_and(|gate| gate.is_closed())
     }
 
     /// `has_more`: something else is published at once.
@@ -152,7 +110,7 @@ impl Request {
         }
         // A OnceLock that is set already keeps its value; a request begins only once.
         self.started.get_or_init(Utc::now);
-        if self.gate.as_ref().is_some_and(|gate| gate.main) {
+        if self.gate.as_ref().is_some_and(|gate| gate.is_main()) {
             self.publisher.set_foreground(&self.job.parent);
         }
         if has_more {
@@ -234,16 +192,16 @@ impl Request {
         match &self.gate {
             Some(gate) if abort => {
                 // Before anything else: the thread may begin the next cell as soon as this returns.
-                gate.aborting.store(true, Ordering::Release);
+                gate.close();
                 if self.move_on(BEGUN, FAILED) {
-                    gate.done(self, true);
+                    gate.report(&self.job.parent.msg_id, true);
                 }
             }
             gate => {
                 if self.move_on(BEGUN, FINISHED) {
                     self.end();
                     if let Some(gate) = gate {
-                        gate.done(self, false);
+                        gate.report(&self.job.parent.msg_id, false);
                     }
                 }
             }
@@ -347,7 +305,7 @@ impl Drop for Assignment {
         const LOST: &str = "the thread that was to answer this request has ended";
         match self.state.load(Ordering::Acquire) {
             // Aborted cells are answered by their subshell; the others cannot wait for anybody.
-            QUEUED if self.gate.as_ref().is_some_and(|gate| gate.aborting.load(Ordering::Acquire)) => {}
+            QUEUED if self.gate.as_ref().is_some_and(|gate| gate.is_closed()) => {}
             QUEUED => self.refuse("CallerStopped", LOST),
             _ => self.give_up("CallerStopped", LOST),
         }

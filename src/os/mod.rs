@@ -1,6 +1,7 @@
 //! What the kernel asks of the operating system. Nothing here knows Python.
 
 pub mod crash;
+pub mod fd;
 pub mod files;
 pub mod limits;
 #[cfg(target_os = "linux")]
@@ -8,6 +9,7 @@ pub mod memory;
 pub mod panic;
 pub mod parent;
 pub mod paths;
+pub mod process;
 pub mod process_group;
 pub mod sigint;
 pub mod signals;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use super::process::Process;
 use super::process_group as group;
-use crate::actors::lifecycle::Process;
 use crate::os::files;
 
 /// Blocks SIGINT for the calling thread and for those it starts from now on.

@@ -1,15 +1,47 @@
-//! The kernel's use of processor and memory, and the machine's, for `usage_request`.
+//! Measures the use of processor and memory, of this process with its children and of the machine.
 //!
-//! Read from `/proc` (proc(5)); where there is none, what is not known is zero.
+//! Read from `/proc` (proc(5)). Without it, unknown values are zero.
 
 use std::collections::HashMap;
 use std::fs;
 use std::time::Instant;
 
-use crate::wire::content::{HostVirtualMemory, UsageReply, reply};
-
-/// Measures use; percentages are over the time since the last measurement.
+/// What was measured.
+#[derive(Clone, Debug)]
 pub struct Usage {
+    /// The name of the machine.
+    pub hostname: String,
+    /// The id of this process.
+    pub pid: u32,
+    /// Processor time of this process and its children since the last measurement, in percent of one processor.
+    pub cpu: f64,
+    /// Memory of this process and its children, in bytes (proportional set size).
+    pub memory: u64,
+    /// Processor time of the machine since the last measurement, in percent of all processors. None if unknown.
+    pub host_cpu: Option<f64>,
+    /// How many logical processors the machine has.
+    pub cpu_count: u64,
+    /// The memory of the machine.
+    pub host_memory: HostMemory,
+}
+
+/// The memory of a machine, in bytes.
+#[derive(Clone, Debug)]
+pub struct HostMemory {
+    /// All of it.
+    pub total: u64,
+    /// What a process can get without swapping.
+    pub available: u64,
+    /// What is not available, in percent of the total.
+    pub percent: f64,
+    /// What is not available.
+    pub used: u64,
+    /// What nothing uses.
+    pub free: u64,
+}
+
+/// Measures [`Usage`]. Percentages are over the time since the last measurement.
+pub struct Meter {
     last: Option<Sample>,
 }
 
@@ -21,45 +53,43 @@ struct Sample {
     host: Option<(u64, u64)>,
 }
 
-impl Usage {
-    /// Nothing measured yet.
+impl Meter {
+    /// Has measured nothing yet.
     pub fn new() -> Self {
         Self { last: None }
     }
 
     /// Measures now.
-    pub fn measure(&mut self) -> UsageReply {
+    pub fn measure(&mut self) -> Usage {
         let tree = process_tree(std::process::id());
         let sample = Sample {
             at: Instant::now(),
             processes: tree.iter().filter_map(|pid| Some((*pid, cpu_seconds(*pid)?))).collect(),
             host: host_ticks(),
         };
-        let mut reply = UsageReply {
-            status: reply::Ok,
+        let mut usage = Usage {
             hostname: hostname(),
             pid: std::process::id(),
-            kernel_cpu: 0.0,
-            kernel_memory: tree.iter().filter_map(|pid| memory_bytes(*pid)).sum(),
-            host_cpu_percent: None,
+            cpu: 0.0,
+            memory: tree.iter().filter_map(|pid| memory_bytes(*pid)).sum(),
+            host_cpu: None,
             cpu_count: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
-            host_virtual_memory: host_memory(),
+            host_memory: host_memory(),
         };
         if let Some(last) = &self.last {
             let elapsed = sample.at.duration_since(last.at).as_secs_f64().max(1e-6);
             let used = |(pid, now): (&u32, &f64)| last.processes.get(pid).map(|before| now - before);
-            reply.kernel_cpu = sample.processes.iter().filter_map(used).sum::<f64>() / elapsed * 100.0;
+            usage.cpu = sample.processes.iter().filter_map(used).sum::<f64>() / elapsed * 100.0;
             if let (Some(now), Some(before)) = (sample.host, last.host) {
-                reply.host_cpu_percent =
-                    percent(now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+                usage.host_cpu = percent(now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
             }
         }
         self.last = Some(sample);
-        reply
+        usage
     }
 }
 
-impl Default for Usage {
+impl Default for Meter {
     fn default() -> Self {
         Self::new()
     }
@@ -117,12 +147,12 @@ fn host_ticks() -> Option<(u64, u64)> {
     Some((total.saturating_sub(idle), total))
 }
 
-fn host_memory() -> HostVirtualMemory {
+fn host_memory() -> HostMemory {
     let info = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let bytes = |key| kilobytes(&info, key).unwrap_or(0);
     let (total, available) = (bytes("MemTotal:"), bytes("MemAvailable:"));
     let used = total.saturating_sub(available);
-    HostVirtualMemory {
+    HostMemory {
         total,
         available,
         percent: percent(used, total).unwrap_or(0.0),

@@ -29,9 +29,9 @@ impl WakeFd {
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let (read, write) = crate::publisher::capture::pipe()?;
-            crate::publisher::capture::set_nonblocking(&read)?;
-            crate::publisher::capture::set_nonblocking(&write)?;
+            let (read, write) = super::fd::pipe()?;
+            super::fd::set_nonblocking(&read)?;
+            super::fd::set_nonblocking(&write)?;
             Ok(Self { read, write })
         }
     }

@@ -1,13 +1,14 @@
 //! The way to iopub: one queue for everything that is published, by any thread.
 //!
-//! It is the mailbox of the [`IoPub`](crate::actors::iopub::IoPub) actor. It is not actix's own because
-//! that one has no bound that `do_send` respects, and because text must be joined while it waits.
+//! It is the mailbox of the `IoPub` actor. actix's own has no bound that `do_send` respects, and text must be joined
+//! while it waits.
 
+mod backpressure;
 pub mod capture;
+mod entry;
 mod line_arbiter;
 mod queue;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -15,14 +16,15 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use self::line_arbiter::{What, Writer};
-use self::queue::{JOIN_LIMIT, Queue, Small};
-use crate::delivery::job::Parent;
+use self::backpressure::Backpressure;
+use self::entry::{Small, What, Writer};
+use self::queue::{JOIN_LIMIT, Queue};
 use crate::os::wake_fd::WakeFd;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session, to_json};
+use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Parent, Session, to_json};
 
-pub use self::queue::{Entry, Message, Text};
+pub use self::backpressure::Urgency;
+pub use self::entry::{Entry, Message, Text};
 
 /// Text longer than this is encoded and signed by the thread that wrote it: it must not hold up the
 /// thread that serves the sockets.
@@ -34,9 +36,6 @@ const SMALL: usize = 4096;
 /// What the JSON of a `stream` message has beside its text, and room for some escapes.
 const ROOM: usize = 128;
 
-/// With more bytes than this waiting, threads that publish are asked to wait.
-const CONGESTED: usize = 32 * 1024 * 1024;
-
 /// Publishes on iopub. Cheap to clone; every method may be called from any thread and none blocks.
 #[derive(Clone)]
 pub struct Publisher {
@@ -46,12 +45,7 @@ pub struct Publisher {
 struct Shared {
     session: Arc<Session>,
     queue: Mutex<Queue>,
-    /// Who waits for room.
-    bells: Mutex<Vec<Arc<WakeFd>>>,
-    /// Whether `queue.bytes` is above [`CONGESTED`]; read without the lock.
-    congested: AtomicBool,
-    /// Whether a subscriber has been stuck for so long that output is dropped while it is congested.
-    dropping: AtomicBool,
+    backpressure: Backpressure,
     /// The request whose cell runs, or ran last, on the main shell: what reaches the kernel from no
     /// known context belongs to it.
     foreground: Mutex<Arc<Parent>>,
@@ -62,34 +56,6 @@ struct Shared {
 struct Printed<'a> {
     name: StreamName,
     text: &'a str,
-}
-
-/// What is published when a client is too slow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Urgency {
-    /// Text, displays: whoever publishes waits for room, and when a client is stuck for long, they are dropped.
-    Output,
-    /// Messages of comms: whoever publishes waits for room. The two ends of a comm would disagree if one was lost.
-    Kept,
-    /// There are few for each request or comm, and clients wait for them: they go into the queue at once.
-    Essential,
-}
-
-impl Urgency {
-    /// How urgent messages of this type are.
-    pub fn of(kind: &MessageType) -> Self {
-        match kind {
-            MessageType::Stream
-            | MessageType::DisplayData
-            | MessageType::UpdateDisplayData
-            | MessageType::ClearOutput => Self::Output,
-            MessageType::CommOpen
-            | MessageType::CommMsg
-            | MessageType::CommClose
-            | MessageType::Unknown(_) => Self::Kept,
-            _ => Self::Essential,
-        }
-    }
 }
 
 /// What the queue has for the actor that empties it.
@@ -113,9 +79,7 @@ impl Publisher {
             shared: Arc::new(Shared {
                 session,
                 queue: Mutex::default(),
-                bells: Mutex::default(),
-                congested: AtomicBool::new(false),
-                dropping: AtomicBool::new(false),
+                backpressure: Backpressure::default(),
                 foreground: Mutex::new(Arc::new(Parent::none())),
             }),
         }
@@ -155,7 +119,7 @@ impl Publisher {
         content: Vec<u8>,
         buffers: Vec<zmq::Message>,
     ) {
-        if Urgency::of(kind) == Urgency::Output && self.is_dropping() {
+        if Urgency::of(kind) == Urgency::Output && self.shared.backpressure.is_dropping() {
             let bytes = content.len() + buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
             return self.change(|queue| queue.leave_out(parent, bytes));
         }
@@ -211,7 +175,7 @@ impl Publisher {
         if text.is_empty() {
             return;
         }
-        if self.is_dropping() {
+        if self.shared.backpressure.is_dropping() {
             return self.change(|queue| queue.leave_out(parent, text.len()));
         }
         if text.len() > ENCODE_HERE {
@@ -235,9 +199,7 @@ impl Publisher {
     fn add(&self, queue: &mut Queue, bytes: usize, put: impl FnOnce(&mut Queue)) {
         if !queue.closed {
             queue.bytes += bytes;
-            if queue.bytes > CONGESTED {
-                self.shared.congested.store(true, Ordering::Release);
-            }
+            self.shared.backpressure.grown_to(queue.bytes);
             put(queue);
         }
     }
@@ -290,57 +252,31 @@ impl Publisher {
         self.change(|queue| {
             queue.release_all();
             queue.closed = true;
-            self.shared.congested.store(false, Ordering::Release);
+            self.shared.backpressure.close();
             queue.note_news();
         });
-        self.tell_of_room();
+        self.shared.backpressure.wake();
     }
 
-    /// Whether so much waits that a thread which has published this should wait for [room](Publisher::when_room).
+    /// Whether a thread that has published this should wait for [room](Publisher::when_room).
     pub fn is_congested(&self, published: Urgency) -> bool {
-        self.shared.congested.load(Ordering::Acquire)
-            && match published {
-                Urgency::Output => !self.shared.dropping.load(Ordering::Acquire),
-                Urgency::Kept => true,
-                Urgency::Essential => false,
-            }
+        self.shared.backpressure.is_congested(published)
     }
 
-    /// Rings `wake_fd` once when [`Publisher::is_congested`] may have changed; at once, if there is room.
+    /// Notifies `wake_fd` once when [`Publisher::is_congested`] may have changed; at once if there is room.
     pub fn when_room(&self, published: Urgency, wake_fd: Arc<WakeFd>) {
-        let mut bells = self.bells();
-        // Under the lock that the other side takes after it has cleared the flag: no ring is missed.
-        if self.is_congested(published) {
-            bells.push(wake_fd);
-        } else {
-            wake_fd.notify();
-        }
+        self.shared.backpressure.when_room(published, wake_fd);
     }
 
-    /// A subscriber has not read for so long that nobody should wait for it any more: as long as the queue is
-    /// full, output is dropped, and the gap is made known. None: it reads again.
+    /// A subscriber has not read for this long, or reads again (None). While one is stuck and the queue is full,
+    /// output is dropped instead of waiting for it, and a notice takes its place.
     pub fn set_stuck(&self, stuck_for: Option<Duration>) {
-        if self.shared.dropping.swap(stuck_for.is_some(), Ordering::AcqRel) == stuck_for.is_some() {
-            return;
-        }
-        if let Some(stuck_for) = stuck_for {
+        if self.shared.backpressure.set_dropping(stuck_for.is_some())
+            && let Some(stuck_for) = stuck_for
+        {
             self.queue().stuck_for = stuck_for;
-            self.tell_of_room();
+            self.shared.backpressure.wake();
         }
-    }
-
-    fn is_dropping(&self) -> bool {
-        self.shared.dropping.load(Ordering::Acquire) && self.shared.congested.load(Ordering::Acquire)
-    }
-
-    fn tell_of_room(&self) {
-        for wake_fd in self.bells().drain(..) {
-            wake_fd.notify();
-        }
-    }
-
-    fn bells(&self) -> MutexGuard<'_, Vec<Arc<WakeFd>>> {
-        self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The request that output without a context belongs to.
@@ -371,7 +307,7 @@ impl Publisher {
             queue.sleep();
             return Next::Held;
         }
-        let was_full = queue.bytes > CONGESTED / 2;
+        let before = queue.bytes;
         let Some(entry) = queue.pop() else {
             queue.flush = false;
             queue.sleep();
@@ -381,13 +317,10 @@ impl Publisher {
                 None => Next::Empty,
             };
         };
-        let room = was_full && queue.bytes <= CONGESTED / 2;
-        if room {
-            self.shared.congested.store(false, Ordering::Release);
-        }
+        let room = self.shared.backpressure.shrunk(before, queue.bytes);
         drop(queue);
         if room {
-            self.tell_of_room();
+            self.shared.backpressure.wake();
         }
         Next::Entry(entry)
     }
@@ -399,122 +332,4 @@ impl Publisher {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    fn publisher() -> Publisher {
-        Publisher::new(Arc::new(Session::new(b"")))
-    }
-
-    fn parent(id: &str) -> Arc<Parent> {
-        Arc::new(Parent { msg_id: id.into(), ..Parent::none() })
-    }
-
-    fn take(publisher: &Publisher) -> String {
-        match publisher.take(Waker::noop(), |_| false) {
-            Next::Entry(Entry::Text(text)) => format!("{}:{:?}:{}", text.parent.msg_id, text.name, text.text),
-            Next::Entry(Entry::Message(_)) => "message".into(),
-            Next::Waits(_) => "waits".into(),
-            Next::Held => "held".into(),
-            Next::Empty => "empty".into(),
-            Next::Closed => "closed".into(),
-        }
-    }
-
-    #[test]
-    fn text_joins_until_something_else_comes_between() {
-        let (publisher, a, b) = (publisher(), parent("a"), parent("b"));
-        publisher.text(&a, StreamName::Stdout, "1");
-        publisher.text(&a, StreamName::Stdout, "2");
-        publisher.text(&a, StreamName::Stderr, "3");
-        publisher.text(&b, StreamName::Stderr, "4");
-        publisher.status(&b, ExecutionState::Idle);
-        publisher.text(&b, StreamName::Stderr, "5");
-        assert_eq!(take(&publisher), "a:Stdout:12");
-        assert_eq!(take(&publisher), "a:Stderr:3");
-        assert_eq!(take(&publisher), "b:Stderr:4");
-        assert_eq!(take(&publisher), "message");
-        assert_eq!(take(&publisher), "b:Stderr:5");
-        assert_eq!(take(&publisher), "empty");
-    }
-
-    #[test]
-    fn the_last_text_is_held_until_flushed_or_followed() {
-        let (publisher, a) = (publisher(), parent("a"));
-        publisher.text(&a, StreamName::Stdout, "1");
-        assert!(matches!(publisher.take(Waker::noop(), |_| true), Next::Held));
-        publisher.flush();
-        assert_eq!(take(&publisher), "a:Stdout:1");
-        assert_eq!(take(&publisher), "empty");
-        publisher.text(&a, StreamName::Stdout, "2");
-        publisher.status(&a, ExecutionState::Idle);
-        assert!(matches!(publisher.take(Waker::noop(), |_| true), Next::Entry(Entry::Text(_))));
-    }
-
-    #[test]
-    fn large_text_does_not_wait_and_makes_congestion_visible() {
-        let (publisher, a) = (publisher(), parent("a"));
-        publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED + 1));
-        assert!(publisher.is_congested(Urgency::Output));
-        assert_eq!(take(&publisher), "message");
-        assert!(!publisher.is_congested(Urgency::Output));
-    }
-
-    #[test]
-    fn who_waits_for_room_is_told_when_half_of_it_is_free() -> std::io::Result<()> {
-        let (publisher, a) = (publisher(), parent("a"));
-        for _ in 0..3 {
-            publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED / 2 - 1000));
-        }
-        assert!(publisher.is_congested(Urgency::Output));
-        let wake_fd = Arc::new(WakeFd::new()?);
-        publisher.when_room(Urgency::Output, wake_fd.clone());
-        assert_eq!(take(&publisher), "message");
-        assert!(publisher.is_congested(Urgency::Output), "half is still full");
-        assert_eq!(take(&publisher), "message");
-        assert!(!publisher.is_congested(Urgency::Output));
-        wake_fd.wait()?;
-        wake_fd.clear();
-        publisher.when_room(Urgency::Output, wake_fd.clone());
-        wake_fd.wait()
-    }
-
-    /// Counts how often it is woken.
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl std::task::Wake for Count {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    #[test]
-    fn who_sends_is_woken_once_and_not_for_a_busy_that_more_follows() {
-        let (publisher, a, woken) = (publisher(), parent("a"), Arc::new(Count::default()));
-        let waker = Waker::from(woken.clone());
-        for round in 1..3 {
-            assert!(matches!(publisher.take(&waker, |_| false), Next::Empty));
-            publisher.busy_until_more(&a);
-            assert_eq!(woken.0.load(Ordering::Relaxed), round - 1);
-            publisher.status(&a, ExecutionState::Idle);
-            publisher.status(&a, ExecutionState::Idle);
-            assert_eq!(woken.0.load(Ordering::Relaxed), round);
-            for _ in 0..3 {
-                assert!(matches!(publisher.take(&waker, |_| false), Next::Entry(Entry::Message(_))));
-            }
-        }
-    }
-
-    #[test]
-    fn a_closed_publisher_gives_out_what_it_has_and_takes_no_more() {
-        let (publisher, a) = (publisher(), parent("a"));
-        publisher.text(&a, StreamName::Stdout, "1");
-        publisher.close();
-        publisher.text(&a, StreamName::Stdout, "2");
-        assert_eq!(take(&publisher), "a:Stdout:1");
-        assert_eq!(take(&publisher), "closed");
-    }
-}
+mod tests;

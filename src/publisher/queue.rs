@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-
-use super::line_arbiter::{LineArbiter, Piece, What, Writer};
-use crate::delivery::job::Parent;
+use super::entry::{Entry, Piece, Text, What, Writer};
+use super::line_arbiter::LineArbiter;
+use crate::wire::Parent;
 use crate::wire::content::StreamName;
-use crate::wire::{Frames, MessageType};
 
 /// Text that waits is joined up to this many bytes for each message.
 pub(super) const JOIN_LIMIT: usize = 64 * 1024;
@@ -47,53 +45,10 @@ enum Actor {
     Woken,
 }
 
-/// Something that waits to be published.
-pub enum Entry {
-    /// A message.
-    Message(Message),
-    /// Text of a stream, still growing.
-    Text(Text),
-}
-
-/// A message that waits.
-pub enum Message {
-    /// Encoded and signed, by the thread that has published it.
-    Encoded(Frames),
-    /// One that is small: the thread that sends it encodes it. The other one has more to do, and what one thread allocates
-    /// and another frees has both wait for each other in the allocator.
-    Small(Small),
-}
-
-/// A small message without buffers.
-pub struct Small {
-    /// The request that it belongs to.
-    pub parent: Arc<Parent>,
-    /// Its type.
-    pub kind: MessageType,
-    /// Raw JSON.
-    pub metadata: Vec<u8>,
-    /// Raw JSON.
-    pub content: Vec<u8>,
-    /// When it was published.
-    pub date: DateTime<Utc>,
-}
-
 enum Slot {
     Entry(Entry),
     /// Here output of a request was left out: how many bytes.
     Gap(Arc<Parent>, Arc<AtomicU64>),
-}
-
-/// Text that a request wrote to one of its streams.
-pub struct Text {
-    /// The request.
-    pub parent: Arc<Parent>,
-    /// The stream.
-    pub name: StreamName,
-    /// What was written.
-    pub text: String,
-    /// When the first of it was written.
-    pub since: Instant,
 }
 
 impl Queue {
@@ -243,30 +198,5 @@ impl Queue {
         let text = Text { parent: parent.clone(), name, text: text.to_owned(), since: now };
         self.slots.push_back(Slot::Entry(Entry::Text(text)));
         self.note_news();
-    }
-}
-
-impl Entry {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Message(message) => message.bytes(),
-            Self::Text(text) => text.text.len(),
-        }
-    }
-}
-
-impl Message {
-    /// A small one, published now.
-    pub fn small(parent: &Arc<Parent>, kind: &MessageType, metadata: Vec<u8>, content: Vec<u8>) -> Self {
-        let (parent, kind) = (parent.clone(), kind.clone());
-        Self::Small(Small { parent, kind, metadata, content, date: Utc::now() })
-    }
-
-    /// What it takes in the queue.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Encoded(frames) => frames.iter().map(|frame| frame.len()).sum(),
-            Self::Small(small) => small.parent.raw_header.len() + small.metadata.len() + small.content.len(),
-        }
     }
 }

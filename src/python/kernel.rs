@@ -16,15 +16,14 @@ use super::{to_frames, wait};
 use crate::actors::caller::ThreadEnded;
 use crate::actors::router::comm_event;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
-use crate::delivery::job;
 use crate::kernel;
 use crate::os::{crash, files, process_group as group, sigint, signals};
 use crate::publisher::Urgency;
 use crate::publisher::capture::Capture;
 use crate::startup::boot::{Booted, boot};
 use crate::startup::settings::Settings;
-use crate::wire::MessageType;
 use crate::wire::content::{InputRequest, StreamName};
+use crate::wire::{self, MessageType};
 
 /// Content longer than this is encoded and signed with the GIL released.
 const LARGE: usize = 64 * 1024;
@@ -276,7 +275,7 @@ impl Kernel {
 }
 
 impl Kernel {
-    fn parent_or_current(&self, py: Python<'_>, parent: Option<&Parent>) -> Arc<job::Parent> {
+    fn parent_or_current(&self, py: Python<'_>, parent: Option<&Parent>) -> Arc<wire::Parent> {
         match parent {
             Some(parent) => parent.inner.clone(),
             None => parent::current(py).unwrap_or_else(|| self.inner.publisher.foreground()),

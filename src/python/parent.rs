@@ -9,15 +9,14 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 use pyo3::{ffi, intern};
 
-use crate::delivery::job;
 use crate::delivery::request;
-use crate::wire::EMPTY_OBJECT;
+use crate::wire::{self, EMPTY_OBJECT};
 
 /// A request as the code that runs for it sees it: small, so that a background task which outlives its
 /// cell keeps no content or buffers alive.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Parent {
-    pub(super) inner: Arc<job::Parent>,
+    pub(super) inner: Arc<wire::Parent>,
     metadata: Vec<u8>,
     /// The content of an `execute_request`; `{}` for others.
     content: Vec<u8>,
@@ -54,7 +53,7 @@ impl Parent {
         let read: crate::wire::Header = serde_json::from_slice(header)
             .map_err(|problem| pyo3::exceptions::PyValueError::new_err(format!("not a header: {problem}")))?;
         Ok(Self {
-            inner: Arc::new(job::Parent {
+            inner: Arc::new(wire::Parent {
                 raw_header: header.to_vec(),
                 msg_id: read.msg_id,
                 idents: like.map(|like| like.inner.idents.clone()).unwrap_or_default(),
@@ -133,7 +132,7 @@ pub(super) fn variable(py: Python<'_>) -> PyResult<Py<PyAny>> {
 }
 
 /// The request that the calling code runs for, if its context knows one.
-pub(super) fn current(py: Python<'_>) -> Option<Arc<job::Parent>> {
+pub(super) fn current(py: Python<'_>) -> Option<Arc<wire::Parent>> {
     let variable = VARIABLE.get(py)?;
     let mut value = ptr::null_mut();
     // SAFETY: `variable` is a ContextVar; `value` receives a new reference or null.

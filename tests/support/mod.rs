@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use actix_rt::Runtime;
 use callboard::actors::caller::{CallerError, CallerHandle, GetChild, Task, ThreadEnded};
-use callboard::actors::lifecycle::Process;
 use callboard::actors::router::{KernelFacts, SUBSHELLS};
 use callboard::actors::stdin::{Answer, Ask};
 use callboard::delivery::inbox::Inbox;
-use callboard::delivery::job::{Channel, Parent};
+use callboard::delivery::job::Channel;
 use callboard::kernel::{self, Kernel, Options, Sockets};
+use callboard::os::process::Process;
 use callboard::transport::fake;
 use callboard::wire::content::{
     ConnectReply, Content, CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply,
@@ -26,7 +26,7 @@ use callboard::wire::content::{
     Status, reply,
 };
 use callboard::wire::run_mode::{Backend, CallerOptions};
-use callboard::wire::{EMPTY_OBJECT, Frames, Header, MessageType, Outgoing, Session};
+use callboard::wire::{EMPTY_OBJECT, Frames, Header, MessageType, Outgoing, Parent, Session};
 use serde_json::{Value, json};
 
 pub use bare::{Bare, HOLD};

@@ -1,30 +1,39 @@
 //! The workers of a Caller that have nothing to do.
 
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::CallerHandle;
 use crate::wire::run_mode::Backend;
 
 /// Shared by the actor of a Caller and its Python side, so that `to_thread` finds a worker without a round trip.
-pub struct Pool {
-    state: Mutex<State>,
+pub struct Pool<W> {
+    state: Mutex<State<W>>,
 }
 
-#[derive(Default)]
-struct State {
+struct State<W> {
     /// Who has waited for the shortest time is last, and first to be taken: the others are on their way out.
-    idle: Vec<Worker>,
+    idle: Vec<Idle<W>>,
     /// The actor looks for those whose time is up, or is going to.
     is_swept: bool,
     closed: bool,
 }
 
-struct Worker {
-    handle: CallerHandle,
+struct Idle<W> {
+    worker: W,
     /// When its time is up.
     until: Option<Instant>,
+}
+
+/// A worker, as the pool sees it.
+pub trait Worker {
+    /// Unique in this process.
+    fn id(&self) -> u64;
+
+    /// Whose event loop it runs.
+    fn backend(&self) -> Backend;
+
+    /// Whether its thread has ended.
+    fn has_ended(&self) -> bool;
 }
 
 /// What became of a worker.
@@ -38,31 +47,29 @@ pub enum Kept {
     First,
 }
 
-impl Pool {
+impl<W: Worker> Pool<W> {
     /// An empty one.
     pub fn new() -> Self {
-        Self { state: Mutex::default() }
+        Self { state: Mutex::new(State { idle: Vec::new(), is_swept: false, closed: false }) }
     }
 
     /// Takes out a worker with this event loop.
-    pub fn take(&self, backend: Backend) -> Option<CallerHandle> {
-        let fits = |worker: &Worker| {
-            worker.handle.spec.backend == backend && !worker.handle.ended.load(Ordering::SeqCst)
-        };
+    pub fn take(&self, backend: Backend) -> Option<W> {
+        let fits = |idle: &Idle<W>| idle.worker.backend() == backend && !idle.worker.has_ended();
         let mut state = self.lock();
         let at = state.idle.iter().rposition(fits)?;
-        Some(state.idle.remove(at).handle)
+        Some(state.idle.remove(at).worker)
     }
 
     /// Puts in a worker, if there are fewer than `keep`; for `linger` or, without it, for ever.
-    pub fn put(&self, handle: CallerHandle, keep: usize, linger: Option<Duration>) -> Kept {
+    pub fn put(&self, worker: W, keep: usize, linger: Option<Duration>) -> Kept {
         let until = linger.and_then(|linger| Instant::now().checked_add(linger));
         let mut state = self.lock();
-        let known = state.idle.iter().any(|worker| worker.handle.spec.id == handle.spec.id);
+        let known = state.idle.iter().any(|idle| idle.worker.id() == worker.id());
         if known || state.closed || state.idle.len() >= keep {
             return if known { Kept::Yes } else { Kept::No };
         }
-        state.idle.push(Worker { handle, until });
+        state.idle.push(Idle { worker, until });
         if until.is_some() && !state.is_swept {
             state.is_swept = true;
             return Kept::First;
@@ -74,7 +81,7 @@ impl Pool {
     pub fn remove(&self, id: u64) {
         // What is taken out is dropped with the lock open: an address may be the last one of its actor.
         let mut state = self.lock();
-        let at = state.idle.iter().position(|worker| worker.handle.spec.id == id);
+        let at = state.idle.iter().position(|idle| idle.worker.id() == id);
         let worker = at.map(|at| state.idle.remove(at));
         drop(state);
         drop(worker);
@@ -82,11 +89,11 @@ impl Pool {
 
     /// Takes out those whose time is up. Returns them, and in how long it will be up for the next one; without that
     /// nobody looks after it until [`Kept::First`].
-    pub fn expired(&self, now: Instant) -> (Vec<CallerHandle>, Option<Duration>) {
+    pub fn expired(&self, now: Instant) -> (Vec<W>, Option<Duration>) {
         let mut state = self.lock();
-        let is_over = |worker: &mut Worker| worker.until.is_some_and(|until| until <= now);
-        let expired = state.idle.extract_if(.., is_over).map(|worker| worker.handle).collect();
-        let next = state.idle.iter().filter_map(|worker| worker.until).min();
+        let is_over = |idle: &mut Idle<W>| idle.until.is_some_and(|until| until <= now);
+        let expired = state.idle.extract_if(.., is_over).map(|idle| idle.worker).collect();
+        let next = state.idle.iter().filter_map(|idle| idle.until).min();
         state.is_swept = next.is_some();
         (expired, next.map(|next| next.saturating_duration_since(now)))
     }
@@ -100,14 +107,8 @@ impl Pool {
         drop(idle);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<W>> {
         // Every critical section leaves the pool whole, even one that panics.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Default for Pool {
-    fn default() -> Self {
-        Self::new()
     }
 }

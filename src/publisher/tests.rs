@@ -1,0 +1,118 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::backpressure::CONGESTED;
+use super::*;
+
+fn publisher() -> Publisher {
+    Publisher::new(Arc::new(Session::new(b"")))
+}
+
+fn parent(id: &str) -> Arc<Parent> {
+    Arc::new(Parent { msg_id: id.into(), ..Parent::none() })
+}
+
+fn take(publisher: &Publisher) -> String {
+    match publisher.take(Waker::noop(), |_| false) {
+        Next::Entry(Entry::Text(text)) => format!("{}:{:?}:{}", text.parent.msg_id, text.name, text.text),
+        Next::Entry(Entry::Message(_)) => "message".into(),
+        Next::Waits(_) => "waits".into(),
+        Next::Held => "held".into(),
+        Next::Empty => "empty".into(),
+        Next::Closed => "closed".into(),
+    }
+}
+
+#[test]
+fn text_joins_until_something_else_comes_between() {
+    let (publisher, a, b) = (publisher(), parent("a"), parent("b"));
+    publisher.text(&a, StreamName::Stdout, "1");
+    publisher.text(&a, StreamName::Stdout, "2");
+    publisher.text(&a, StreamName::Stderr, "3");
+    publisher.text(&b, StreamName::Stderr, "4");
+    publisher.status(&b, ExecutionState::Idle);
+    publisher.text(&b, StreamName::Stderr, "5");
+    assert_eq!(take(&publisher), "a:Stdout:12");
+    assert_eq!(take(&publisher), "a:Stderr:3");
+    assert_eq!(take(&publisher), "b:Stderr:4");
+    assert_eq!(take(&publisher), "message");
+    assert_eq!(take(&publisher), "b:Stderr:5");
+    assert_eq!(take(&publisher), "empty");
+}
+
+#[test]
+fn the_last_text_is_held_until_flushed_or_followed() {
+    let (publisher, a) = (publisher(), parent("a"));
+    publisher.text(&a, StreamName::Stdout, "1");
+    assert!(matches!(publisher.take(Waker::noop(), |_| true), Next::Held));
+    publisher.flush();
+    assert_eq!(take(&publisher), "a:Stdout:1");
+    assert_eq!(take(&publisher), "empty");
+    publisher.text(&a, StreamName::Stdout, "2");
+    publisher.status(&a, ExecutionState::Idle);
+    assert!(matches!(publisher.take(Waker::noop(), |_| true), Next::Entry(Entry::Text(_))));
+}
+
+#[test]
+fn large_text_does_not_wait_and_makes_congestion_visible() {
+    let (publisher, a) = (publisher(), parent("a"));
+    publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED + 1));
+    assert!(publisher.is_congested(Urgency::Output));
+    assert_eq!(take(&publisher), "message");
+    assert!(!publisher.is_congested(Urgency::Output));
+}
+
+#[test]
+fn who_waits_for_room_is_told_when_half_of_it_is_free() -> std::io::Result<()> {
+    let (publisher, a) = (publisher(), parent("a"));
+    for _ in 0..3 {
+        publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED / 2 - 1000));
+    }
+    assert!(publisher.is_congested(Urgency::Output));
+    let wake_fd = Arc::new(WakeFd::new()?);
+    publisher.when_room(Urgency::Output, wake_fd.clone());
+    assert_eq!(take(&publisher), "message");
+    assert!(publisher.is_congested(Urgency::Output), "half is still full");
+    assert_eq!(take(&publisher), "message");
+    assert!(!publisher.is_congested(Urgency::Output));
+    wake_fd.wait()?;
+    wake_fd.clear();
+    publisher.when_room(Urgency::Output, wake_fd.clone());
+    wake_fd.wait()
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl std::task::Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn who_sends_is_woken_once_and_not_for_a_busy_that_more_follows() {
+    let (publisher, a, woken) = (publisher(), parent("a"), Arc::new(Count::default()));
+    let waker = Waker::from(woken.clone());
+    for round in 1..3 {
+        assert!(matches!(publisher.take(&waker, |_| false), Next::Empty));
+        publisher.busy_until_more(&a);
+        assert_eq!(woken.0.load(Ordering::Relaxed), round - 1);
+        publisher.status(&a, ExecutionState::Idle);
+        publisher.status(&a, ExecutionState::Idle);
+        assert_eq!(woken.0.load(Ordering::Relaxed), round);
+        for _ in 0..3 {
+            assert!(matches!(publisher.take(&waker, |_| false), Next::Entry(Entry::Message(_))));
+        }
+    }
+}
+
+#[test]
+fn a_closed_publisher_gives_out_what_it_has_and_takes_no_more() {
+    let (publisher, a) = (publisher(), parent("a"));
+    publisher.text(&a, StreamName::Stdout, "1");
+    publisher.close();
+    publisher.text(&a, StreamName::Stdout, "2");
+    assert_eq!(take(&publisher), "a:Stdout:1");
+    assert_eq!(take(&publisher), "closed");
+}

@@ -1,0 +1,22 @@
+//! What a message needs to know of the request that caused it.
+
+use super::EMPTY_OBJECT;
+
+/// The part of a request that every message it causes needs. Owns nothing of its metadata, content or buffers: output
+/// that waits, and tasks that outlive their cell, keep only this.
+#[derive(Debug, Default)]
+pub struct Parent {
+    /// The request's header as it came: it is echoed verbatim.
+    pub raw_header: Vec<u8>,
+    /// The request's id.
+    pub msg_id: String,
+    /// The identities of the client that sent it.
+    pub idents: Vec<Vec<u8>>,
+}
+
+impl Parent {
+    /// The parent of a message that no request has caused.
+    pub fn none() -> Self {
+        Self { raw_header: EMPTY_OBJECT.to_vec(), ..Self::default() }
+    }
+}

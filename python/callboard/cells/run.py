@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..aio.cancellation import current_task, is_cancellation
 from ..context import current_cell, current_parent
-from ..ipython.shell.shell import text_of
+from ..ipython.shell.errors import text_of
 from ..util.json import encode
 from .cell import Cell
 

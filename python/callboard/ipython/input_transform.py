@@ -13,8 +13,15 @@ from IPython.core.splitinput import split_user_input
 from ..context import current_cell
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from .compiler import Compiler
-    from .shell.shell import ZMQInteractiveShell
+
+    class Shell(InteractiveShell):
+        """What a prefilter asks of the shell."""
+
+        def may_be_magic(self, name: str) -> bool: ...
+
 
 #: What IPython might change although it is Python: code that is indented throughout, lines of blanks alone, prompts,
 #: ends of lines that are none for Python. What is certainly no Python: magics, shell commands, help. And what the
@@ -76,7 +83,7 @@ class Prefilter(prefilter.PrefilterManager):
     """IPython's, which leaves a line alone as soon as it is known that none of its checkers would want it: asking one
     after the other takes twice as long as parsing the line."""
 
-    def __init__(self, shell: ZMQInteractiveShell, **kwargs: Any) -> None:
+    def __init__(self, shell: Shell, **kwargs: Any) -> None:
         super().__init__(shell=shell, **kwargs)
         self._shell = shell
         self._given = list(self._checkers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import context
 from ..cells.queue import CellQueue
-from ..ipython.shell.shell import text_of
+from ..ipython.shell.errors import text_of
 from ..requests import comms, introspection
 from ..util.json import encode
 

@@ -14,6 +14,7 @@ from ..cells.timeouts import Timeouts
 from ..cells.traceback_warmup import TracebackWarmup
 from ..interrupts.threads import ThreadInterrupts
 from ..ipython import compiler, history
+from ..ipython.shell import process_wide
 from ..ipython.shell.shell import ZMQInteractiveShell
 from ..nested_loops import wrap_runners
 from ..requests import comms, stdin
@@ -75,7 +76,7 @@ class Kernel:
         history.install()
         self.comm_manager = comms.install(self.core)
         self.shell = ZMQInteractiveShell.instance(parent=parent, kernel=self, **kwargs)
-        self.shell.be_everywhere()
+        process_wide.install(self.shell)
         self._shells = Shells(self.core, self.shell)
         stdin.install(self.core, self.shell)
 

@@ -1,0 +1,139 @@
+"""Shows exceptions in the cell that they belong to."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from ...aio.cancellation import current_task, is_stopped
+from ...context import current_cell, part_of_cell
+from ...interrupts.traceback_cutoff import cut_traceback
+from ...util.json import encode
+from .. import tracebacks
+from .base import ShellPart
+from .process_wide import show_exception
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class ErrorDisplay(ShellPart):
+    """Publishes exceptions, and tells the cell that it has failed."""
+
+    def showtraceback(
+        self,
+        exc_tuple: tuple[type, BaseException, TracebackType] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        """Shows a traceback. A cell that an interrupt has cancelled shows ``KeyboardInterrupt``, one that has timed
+        out ``TimeoutError``."""
+        error = sys.exc_info()[1] if exc_tuple is None else exc_tuple[1]
+        if isinstance(error, KeyboardInterrupt) and error.__traceback__ is not None:
+            cut_traceback(error.__traceback__)
+        cell = current_cell.get()
+        # Other tasks and threads of the cell do not end it.
+        if cell is not None and current_task() is not cell.task.raw and not part_of_cell.get():
+            cell = None
+        if cell is not None and error is not None and cell.shown[0] is error:
+            cell.error = cell.shown[1]
+            return
+        stopped = error is not None and is_stopped(error)
+        if cell is not None and stopped and (cell.timed_out or cell.interrupted):
+            if not part_of_cell.get() and isinstance(cell.shown[0], (KeyboardInterrupt, TimeoutError)):
+                # What has stopped the cell has stopped a part of it first, which has shown it.
+                cell.error = cell.shown[1]
+                return
+            cell.ending = True
+            replacement: BaseException = KeyboardInterrupt()
+            if cell.timed_out:
+                replacement = cell.timeout_error()
+            if cell.timed_out or not isinstance(error, KeyboardInterrupt):
+                replacement = replacement.with_traceback(error.__traceback__)
+                exc_tuple = (type(replacement), replacement, error.__traceback__)  # type: ignore[assignment]
+        if _contains_group(error):
+            # IPython would print it, and the frontend would get no error.
+            etype, value, tb = self._get_exc_info(exc_tuple)
+            lines = traceback.format_exception(etype, value, tb and (tb.tb_next or tb))
+            self._showtraceback(etype, value, [line.rstrip("\n") for line in lines])
+            return
+        tracebacks.prepare()
+        if cell is None or not cell.interrupted:
+            super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+            return
+        # A second interrupt must not end the display of the first one.
+        before, cell.in_user_code = cell.in_user_code, False
+        try:
+            super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+        finally:
+            cell.in_user_code = before
+
+    def show_usage_error(self, exc: BaseException) -> None:
+        """Shows how a magic is used, without a traceback."""
+        super().show_usage_error(exc)
+        if (cell := current_cell.get()) is not None:
+            cell.error = {"ename": type(exc).__name__, "evalue": text_of(exc), "traceback": []}
+
+    def show_plainly(self, error: BaseException) -> None:
+        """Shows an exception whose traceback cannot be formatted."""
+        content = {"ename": type(error).__name__, "evalue": text_of(error)}
+        self._show_error(error, {**content, "traceback": [f"{content['ename']}: {content['evalue']}"]})
+
+    def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
+        """Publishes a formatted traceback: IPython calls this."""
+        self._last_traceback = stb
+        self._show_error(evalue, {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb})
+
+    def _show_error(self, error: BaseException, content: dict[str, Any]) -> None:
+        """Publishes an exception, and records in the cell that it has been shown."""
+        cell = current_cell.get()
+        is_part = part_of_cell.get()
+        # Other tasks and threads of the cell do not end it.
+        if cell is None or not (is_part or current_task() is cell.task.raw):
+            self.kernel.core.publish("error", encode(content))
+            return
+        # An interrupt between publishing and recording would have it shown never, or twice.
+        before, cell.in_user_code = cell.in_user_code, False
+        try:
+            if cell.abandoned:
+                pass
+            elif cell.tags.suppress_error:
+                print("\N{WARNING SIGN}")
+            else:
+                self.kernel.core.publish("error", encode(content))
+            if is_part:
+                cell.shown = error, content
+            else:
+                cell.error = content
+        finally:
+            cell.in_user_code = before
+
+    @property
+    def excepthook(self) -> Any:  # type: ignore[override]
+        """``sys.excepthook`` while a cell runs."""
+        return show_exception
+
+    def _format_exception_for_storage(self, exception: BaseException, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Formats an exception for the history, also one that cannot be turned into text."""
+        try:
+            return super()._format_exception_for_storage(exception, *args, **kwargs)
+        except BaseException:  # noqa: BLE001 - user code
+            return {"ename": type(exception).__name__, "evalue": text_of(exception), "traceback": []}
+
+
+def text_of(error: BaseException | None) -> str:
+    """``str(error)``, also for exceptions that cannot be turned into text."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 - user code
+        return f"<the text of this {type(error).__name__} cannot be had>"
+
+
+def _contains_group(error: BaseException | None) -> bool:
+    """Whether an exception is a group, or was raised while a group was handled."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            return True
+        error = error.__context__
+    return False

@@ -1,0 +1,122 @@
+"""The shells of subshells (JEP 91): what they share with the main shell, and their end."""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import contextlib
+import os
+import types
+from typing import TYPE_CHECKING, Any
+
+from .base import ShellPart
+
+if TYPE_CHECKING:
+    import threading
+    from typing import Self
+
+
+class _ReadThrough(dict[str, Any]):
+    """The builtins of an isolated subshell: its code finds the variables of the main shell in them, before builtins."""
+
+    def __init__(self, variables: dict[str, Any]) -> None:
+        # CPython looks up some builtins without calling __getitem__.
+        super().__init__(builtins.__dict__)
+        self._variables = variables
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._variables[name]
+        except KeyError:
+            return builtins.__dict__[name]
+
+
+class Subshell(ShellPart):
+    """Makes and ends the shells of subshells."""
+
+    _closed = False
+    _close_lock: threading.Lock
+
+    def make_subshell(self, subshell_id: str, isolated: bool) -> Self:
+        """Makes a shell with its own counter, ``Out``, history and state, which shares the variables, formatters and
+        transformers of this one. An `isolated` one has its own variables, and can read those of this shell."""
+        module = self.user_module
+        if isolated:
+            module = types.ModuleType(self.user_module.__name__, self.user_module.__doc__)
+            module.__dict__["__builtins__"] = _ReadThrough(self.user_ns)
+        return type(self)(
+            parent=self.parent,
+            kernel=self.kernel,
+            profile_dir=self.profile_dir,
+            user_module=module,
+            user_ns=module.__dict__ if isolated else self.user_ns,
+            subshell_id=subshell_id,
+            main_shell=self,
+            shares_variables=not isolated,
+        )
+
+    def _share_with_main(self) -> None:
+        """Takes over what users change in the main shell, so that it holds in its subshells as well."""
+        main = self.main_shell
+        # Callbacks that this shell has registered until now are dropped with its own events.
+        self.events = main.events
+        self.compile = main.compile
+        self.hooks, self.strdispatchers = main.hooks, main.strdispatchers
+        self.input_transformer_manager = main.input_transformer_manager
+        self.input_transformers_post = main.input_transformers_post
+        self.ast_transformers = main.ast_transformers
+        self.extension_manager = main.extension_manager
+        self.InteractiveTB, self.SyntaxTB = main.InteractiveTB, main.SyntaxTB
+        if self.shares_variables:
+            self.user_ns_hidden = main.user_ns_hidden
+
+    def init_sys_modules(self) -> None:
+        if self.subshell_id is None:
+            super().init_sys_modules()
+
+    def init_user_ns(self) -> None:
+        if not self.shares_variables:
+            super().init_user_ns()
+
+    def _ofind(self, oname: str, namespaces: Any = None) -> Any:
+        """Finds an object by name; in an isolated subshell also among the variables of the main shell."""
+        found = super()._ofind(oname, namespaces)
+        if not found.found and namespaces is None and self.subshell_id is not None and not self.shares_variables:
+            return super()._ofind(oname, [("Interactive", self.main_shell.user_ns)])
+        return found
+
+    def atexit_operations(self) -> None:
+        if self.subshell_id is None:
+            super().atexit_operations()
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Ends the shell of a subshell, with its history, scripts and temporary files."""
+        import shutil
+
+        with self._close_lock:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        atexit.unregister(self.atexit_operations)
+        self.history_manager.close()
+        self._end_scripts()
+        for file in self.tempfiles:
+            with contextlib.suppress(OSError):
+                os.unlink(file)
+        for folder in self.tempdirs:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+
+    def _end_scripts(self) -> None:
+        """Ends the thread that ``%%bash`` and the like have started, unless processes in the background need it."""
+        scripts = self.magics_manager.registry.get("ScriptMagics")
+        loop = getattr(scripts, "event_loop", None)
+        if scripts is None or scripts.bg_processes:
+            return
+        atexit.unregister(scripts.kill_bg_processes)
+        if hasattr(scripts, "stop_event_loop"):
+            scripts.stop_event_loop()
+        elif loop is not None:
+            loop.call_soon_threadsafe(loop.stop)

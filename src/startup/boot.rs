@@ -17,7 +17,7 @@ use crate::os::files;
 use crate::os::signals::ThisProcess;
 use crate::os::terminal::Terminal;
 use crate::startup::connection::{self, Connection, ConnectionError, Given};
-use crate::startup::registration::RegistrationError;
+use crate::startup::handshake::RegistrationError;
 use crate::startup::settings::Settings;
 use crate::transport::curve::CurveKeys;
 use crate::transport::zmq::{BindError, Bound, Role, bind};

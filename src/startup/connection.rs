@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::os::paths::jupyter_runtime_dir;
-use crate::startup::registration::Registration;
+use crate::startup::handshake::Registration;
 use crate::transport::curve::CurveKeys;
 
 /// What a file that is given with `-f` says.

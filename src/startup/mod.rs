@@ -2,5 +2,5 @@
 
 pub mod boot;
 pub mod connection;
-pub mod registration;
+pub mod handshake;
 pub mod settings;

@@ -16,8 +16,9 @@ use crate::os::fd::duplicate;
 use crate::os::files;
 use crate::os::signals::ThisProcess;
 use crate::os::terminal::Terminal;
-use crate::startup::connection::{self, Connection, ConnectionError, Given};
-use crate::startup::handshake::RegistrationError;
+use crate::startup::connection::{Connection, ConnectionError};
+use crate::startup::handshake::{RegistrationError, register};
+use crate::startup::launch_file::{self, LaunchFile};
 use crate::startup::settings::Settings;
 use crate::transport::curve::CurveKeys;
 use crate::transport::zmq::{BindError, Bound, Role, bind};
@@ -28,17 +29,17 @@ use crate::wire::content::{ConnectReply, HelpLink, KernelInfoReply, LanguageInfo
 pub struct Booted {
     /// The running actors.
     pub kernel: Kernel,
-    /// What the command line said.
+    /// The options of the command line.
     pub settings: Settings,
     /// Where the sockets are.
     pub connection: Connection,
     /// The connection file.
     pub connection_file: PathBuf,
-    /// What the kernel has made and removes at its end: files of sockets, and the connection file if it wrote it.
+    /// Files that the kernel has made and removes at its end: those of sockets, and the connection file if it wrote it.
     pub leftovers: Vec<PathBuf>,
 }
 
-/// Why a kernel cannot start. Each message is for the person who tried, and says what to do.
+/// A kernel that cannot start. Each message says what to do.
 #[derive(Debug, Error)]
 pub enum BootError {
     /// The connection file.
@@ -67,13 +68,13 @@ pub enum BootError {
     Terminal(std::io::Error),
 }
 
-/// Binds the sockets and starts the actors. To be called on the thread that is Python's main one.
-/// `python_version` is what `sys.version` says or will say.
+/// Binds the sockets and starts the actors. Call it on the thread that is Python's main thread, or will be.
+/// `python_version` is the text of `sys.version`.
 pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootError> {
-    // Clients can interrupt from the moment the sockets answer, which is before Python has a handler; until it
-    // has one (`callboard.interrupts.handler`), an interrupt waits.
+    // Clients can interrupt as soon as the sockets answer, before Python has a handler
+    // (`callboard.interrupts.handler`). Until then an interrupt stays pending.
     os::signals::block_sigint().map_err(BootError::Signals)?;
-    // Output of cells will take the place of descriptor 2: logs keep the real one.
+    // Capturing the output of cells replaces descriptor 2; logs go to the original.
     let terminal = Terminal::new(File::from(duplicate(2).map_err(BootError::Terminal)?));
     start_log(&settings, terminal.clone())?;
     os::crash::install(terminal.clone()).map_err(BootError::Signals)?;
@@ -116,7 +117,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     }
 }
 
-/// Sockets that clients can connect to, and the file that tells them where.
+/// Sockets that clients can connect to, and the connection file with their addresses.
 struct Listening {
     sockets: Sockets<Bound>,
     connect: ConnectReply,
@@ -124,17 +125,17 @@ struct Listening {
     connection_file: PathBuf,
 }
 
-/// Binds the sockets that the settings or the file they name ask for. What has to be removed at the end goes to
-/// `leftovers`, also if it fails.
+/// Binds the sockets that the settings, or the launch file that they name, ask for. Adds the files that have to be removed
+/// at the end to `leftovers`, also if it fails.
 fn listen(settings: &Settings, leftovers: &mut Vec<PathBuf>) -> Result<Listening, BootError> {
     let context = zmq::Context::new();
     let given = match settings.connection_file.as_deref() {
-        Some(path) => Some((path, connection::read(path)?)),
+        Some(path) => Some((path, launch_file::read(path)?)),
         None => None,
     };
     let mut connection = match &given {
-        Some((_, Given::Connection(connection))) => connection.clone(),
-        Some((_, Given::Registration(registration))) => registration.connection(),
+        Some((_, LaunchFile::Connection(connection))) => connection.clone(),
+        Some((_, LaunchFile::Registration(registration))) => registration.connection(),
         None => {
             let private = || {
                 let folder = files::new_private_folder()?;
@@ -150,15 +151,15 @@ fn listen(settings: &Settings, leftovers: &mut Vec<PathBuf>) -> Result<Listening
     })?;
     let (sockets, connect) = bind_all(&context, &mut connection, curve.as_ref(), leftovers)?;
     let connection_file = match &given {
-        Some((path, Given::Connection(_))) => path.to_path_buf(),
-        Some((_, Given::Registration(registration))) => {
+        Some((path, LaunchFile::Connection(_))) => path.to_path_buf(),
+        Some((_, LaunchFile::Registration(registration))) => {
             let path = write(&connection, leftovers)?;
-            registration.register(&context, &connect, settings.registration_deadline)?;
+            register(registration, &context, &connect, settings.registration_deadline)?;
             path
         }
         None => write(&connection, leftovers)?,
     };
-    // Only now, so that what is fatal is told in one line.
+    // Warnings come last: a fatal error is then the only line.
     if let Some((path, _)) = &given
         && files::others_can_read(path)
     {
@@ -183,7 +184,7 @@ fn listen(settings: &Settings, leftovers: &mut Vec<PathBuf>) -> Result<Listening
     Ok(Listening { sockets, connect, connection, connection_file })
 }
 
-/// Whether other machines can reach a bound address, as libzmq says it.
+/// Whether other machines can reach a bound address, in libzmq's notation.
 fn is_open(address: &str) -> bool {
     let Some(host) =
         address.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).map(|(host, _)| host)
@@ -193,7 +194,7 @@ fn is_open(address: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     // Without the zone of a link-local address.
     let host = host.split('%').next().unwrap_or(host);
-    // An address that cannot be read is none of this machine's own.
+    // An address that does not parse is not a loopback address.
     host.parse::<IpAddr>().map_or(true, |ip| !ip.to_canonical().is_loopback())
 }
 
@@ -214,7 +215,7 @@ fn bind_all(
             Some(_) => bind_file(context, role, connection, port, curve, leftovers),
             None => {
                 let bound = bind(context, role, &connection.address(port), curve)?;
-                // The last part of the address is the port, chosen by the system if it was 0.
+                // The last part of the address is the port; the system has chosen it if 0 was asked for.
                 let port =
                     bound.address.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or(port);
                 Ok((bound, port))
@@ -233,7 +234,7 @@ fn bind_all(
     Ok((Sockets { shell, control, stdin, iopub, heartbeat }, connect))
 }
 
-/// Binds an ipc socket. Port 0 stands for the first number that is free, and stays so for other kernels.
+/// Binds an ipc socket. Port 0 stands for the first number that is free; other kernels then find it taken.
 fn bind_file(
     context: &zmq::Context,
     role: Role,
@@ -274,18 +275,18 @@ fn start_log(settings: &Settings, terminal: Terminal) -> Result<(), BootError> {
         (None, true) => "debug".to_owned(),
         (None, false) => std::env::var("CALLBOARD_LOG").unwrap_or_else(|_| "warn".to_owned()),
     };
-    // A filter would take any other word for the name of a module, and log nothing.
+    // A filter takes any unknown word for the name of a module, and would log nothing.
     let known = level.split(',').all(|part| part.contains('=') || part.parse::<LevelFilter>().is_ok());
     let filter = EnvFilter::try_new(&level).ok().filter(|_| known).ok_or(BootError::LogLevel(level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(terminal);
-    // Fails if the program that embeds the kernel has a log of its own, which then is the one to use.
+    // Fails if the program that embeds the kernel has set up a log already: that one is used.
     if let Err(error) = log.try_init() {
         tracing::debug!(%error, "the log was set up before");
     }
     Ok(())
 }
 
-/// Tells the person at the terminal where the kernel listens; nobody reads it when Jupyter started us.
+/// Prints the connection file's path to the terminal, for a kernel that was started by hand.
 fn announce(connection_file: &std::path::Path) {
     let mut stdout = std::io::stdout();
     let text = format!(

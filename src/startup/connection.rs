@@ -1,4 +1,4 @@
-//! Connection files: where the sockets are, with which key messages are signed, and with which they are encrypted.
+//! Connection files: the addresses of the sockets, and the keys that sign and encrypt messages.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,17 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::os::paths::jupyter_runtime_dir;
-use crate::startup::handshake::Registration;
 use crate::transport::curve::CurveKeys;
-
-/// What a file that is given with `-f` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Given {
-    /// Where to listen.
-    Connection(Connection),
-    /// Whom to tell where the kernel listens.
-    Registration(Registration),
-}
 
 /// The content of a connection file ("Connection files" in the Jupyter messaging specification).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +20,7 @@ pub struct Connection {
     /// The address to bind for tcp; the prefix of the socket files for ipc.
     #[serde(default = "localhost")]
     pub ip: String,
-    /// TCP port, or the suffix of the socket file, of each channel. 0 lets the system choose.
+    /// The TCP port of the channel, or the suffix of its socket file. 0 lets the system choose.
     pub shell_port: u16,
     /// See `shell_port`.
     pub iopub_port: u16,
@@ -40,9 +30,9 @@ pub struct Connection {
     pub control_port: u16,
     /// See `shell_port`.
     pub hb_port: u16,
-    /// Signs every message; empty for none.
+    /// The key that signs every message; empty for no signatures.
     pub key: String,
-    /// The only one there is: `hmac-sha256`.
+    /// `hmac-sha256`, the only scheme that is known.
     #[serde(default = "hmac_sha256")]
     pub signature_scheme: String,
     /// The kernelspec's name, for clients.
@@ -68,10 +58,10 @@ pub(crate) fn hmac_sha256() -> String {
     "hmac-sha256".into()
 }
 
-/// A connection file that cannot be used.
+/// A connection file that cannot be read or written.
 #[derive(Debug, Error)]
 pub enum ConnectionError {
-    /// It is not there, or not ours to read.
+    /// It does not exist, or its permissions forbid to read it.
     #[error(
         "cannot read the connection file {path}: {reason}. Jupyter writes one and names it with -f; without -f \
          callboard writes its own"
@@ -79,10 +69,10 @@ pub enum ConnectionError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         reason: io::Error,
     },
-    /// It is not what a connection file should be.
+    /// Its content is not that of a connection file.
     #[error(
         "the connection file {path} is malformed: {reason}. Let Jupyter, or callboard without -f, write a new one"
     )]
@@ -99,13 +89,13 @@ pub enum ConnectionError {
     Unwritable {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         reason: io::Error,
     },
 }
 
 impl Default for Connection {
-    /// All ports left to the system, and a fresh key.
+    /// All ports 0, and a new key.
     fn default() -> Self {
         Self {
             transport: tcp(),
@@ -124,37 +114,8 @@ impl Default for Connection {
     }
 }
 
-/// Reads and checks a connection file, or a registration file in its place.
-pub fn read(path: &Path) -> Result<Given, ConnectionError> {
-    let text =
-        fs::read(path).map_err(|reason| ConnectionError::Unreadable { path: path.to_owned(), reason })?;
-    parse(&text).map_err(|reason| ConnectionError::Malformed { path: path.to_owned(), reason })
-}
-
-fn parse(text: &[u8]) -> Result<Given, String> {
-    if text.trim_ascii_start().first() != Some(&b'{') {
-        return Err("it is not a JSON object".into());
-    }
-    let fields: serde_json::Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let has = |field| fields.get(field).is_some();
-    let channels = ["shell_port", "iopub_port", "stdin_port", "control_port", "hb_port"];
-    if has("registration_port") && !channels.into_iter().any(has) {
-        let registration: Registration = serde_json::from_value(fields).map_err(|error| error.to_string())?;
-        registration.check()?;
-        return Ok(Given::Registration(registration));
-    }
-    // From the text: its errors say where.
-    let connection: Connection = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let Connection { shell_port, iopub_port, stdin_port, control_port, hb_port, .. } = connection;
-    if [shell_port, iopub_port, stdin_port, control_port, hb_port].contains(&0) {
-        return Err("a port is 0, so no client could know where to connect".into());
-    }
-    connection.check()?;
-    Ok(Given::Connection(connection))
-}
-
 impl Connection {
-    /// Checks what can be wrong whoever chooses the ports.
+    /// Checks everything but the ports. The error says which field is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
         match self.transport.as_str() {
             "ipc" if self.ip.is_empty() || self.ip.starts_with('*') || self.ip.contains('\0') => {
@@ -201,8 +162,8 @@ impl Connection {
         self.ip.clone()
     }
 
-    /// Writes a new connection file, readable by its owner only, at `path` or in Jupyter's runtime
-    /// folder. Returns where.
+    /// Writes a new connection file, readable by its owner only, at `path` or in Jupyter's runtime folder. Returns its
+    /// path.
     pub fn write(&self, path: Option<&Path>) -> Result<PathBuf, ConnectionError> {
         let path = path.map_or_else(
             || {
@@ -217,7 +178,7 @@ impl Connection {
             fs::create_dir_all(&folder).map_err(unwritable)?;
         }
         let text = serde_json::to_vec_pretty(self).map_err(|error| unwritable(error.into()))?;
-        // Made anew: an existing file would keep its mode, and whoever else has it open.
+        // Removed first: an existing file would keep its mode, and stay open in other processes.
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -235,69 +196,8 @@ impl Connection {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    fn some() -> Connection {
-        Connection {
-            shell_port: 1,
-            iopub_port: 2,
-            stdin_port: 3,
-            control_port: 4,
-            hb_port: 5,
-            ..Connection::default()
-        }
-    }
-
-    #[test]
-    fn what_is_written_reads_back_and_is_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let connection = some();
-        let path = connection.write(Some(&folder.path().join("new/kernel.json"))).unwrap();
-        assert_eq!(read(&path).unwrap(), Given::Connection(connection));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_bad_file_says_what_is_wrong() {
-        for (text, told) in [("", "object"), ("[]", "object"), ("{", "EOF"), ("{}", "shell_port")] {
-            let error = parse(text.as_bytes()).unwrap_err();
-            assert!(error.contains(told), "{text}: {error}");
-        }
-        for (key, value, told) in [
-            ("shell_port", serde_json::json!("x"), "u16"),
-            ("shell_port", 70_000.into(), "70000"),
-            ("hb_port", 0.into(), "port is 0"),
-            ("transport", "carrier pigeon".into(), "carrier pigeon"),
-            ("signature_scheme", "hmac-md5".into(), "hmac-md5"),
-            ("curve_publickey", "k".into(), "no curve_secretkey"),
-            ("curve_secretkey", "k".into(), "no curve_publickey"),
-            ("curve_secretkey", 5.into(), "string"),
-        ] {
-            let mut bad = serde_json::to_value(some()).unwrap();
-            bad[key] = value;
-            let error = parse(bad.to_string().as_bytes()).unwrap_err();
-            assert!(error.contains(told), "{bad}: {error}");
-        }
-        for ip in ["", "*", "a\0b"] {
-            let bad = Connection { transport: "ipc".into(), ip: ip.into(), ..some() };
-            assert!(bad.check().unwrap_err().contains("path"), "{ip:?}");
-        }
-    }
-
-    #[test]
-    fn a_registration_port_counts_only_without_channels() {
-        let text = r#"{"registration_port": 5, "key": "k"}"#;
-        assert!(matches!(parse(text.as_bytes()), Ok(Given::Registration(_))));
-        let mut both = serde_json::to_value(some()).unwrap();
-        both["registration_port"] = 5.into();
-        assert!(matches!(parse(both.to_string().as_bytes()), Ok(Given::Connection(_))));
-        let error = parse(br#"{"registration_port": 5, "key": "k", "shell_port": 6}"#).unwrap_err();
-        assert!(error.contains("iopub_port"), "{error}");
-    }
 
     #[test]
     fn addresses() {

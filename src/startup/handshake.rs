@@ -1,188 +1,108 @@
 //! The start-up handshake: the kernel chooses its ports, and tells its launcher (JEP 66).
 //!
-//! A launcher that chooses ports can only hope that they are still free when the kernel binds them. Instead it may give
-//! the kernel a registration file, which names one socket of the launcher's. The kernel connects to it, says which ports
-//! it has bound, and goes on when the launcher has said that it knows.
+//! Ports that a launcher chooses may be taken before the kernel binds them. Instead it may give the kernel a registration
+//! file, which names a socket of the launcher. The kernel connects to it, sends the ports that it has bound, and goes on
+//! when the launcher has confirmed them.
 //!
-//! Launchers speak it in two forms, and their files tell them apart:
+//! There are two forms of the handshake, told apart by the registration file (see [`Form`]):
 //!
-//! * the messaging protocol's ("Kernel startup handshake"): `registration_ip` and `kernel_id` in the file; a content
-//!   alone, signed, over a DEALER socket; any signed answer will do;
-//! * the one that Positron came up with before there was a specification: `ip` in the file; the messages
-//!   `handshake_request` and `handshake_reply` over a REQ socket.
+//! * the messaging protocol's ("Kernel startup handshake"): a signed content alone, over a DEALER socket; any signed
+//!   answer confirms;
+//! * Positron's, which is older than the specification: the messages `handshake_request` and `handshake_reply` over a
+//!   REQ socket.
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::startup::connection::{Connection, hmac_sha256, tcp};
+use crate::startup::registration::{Form, Registration};
 use crate::wire::content::ConnectReply;
 use crate::wire::{DELIMITER, EMPTY_OBJECT, Frames, Incoming, MessageType, Outgoing, ReplayGuard, Session};
 
-/// The content of a registration file ("Registration file format" in the specification of kernels).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Registration {
-    /// `tcp` or `ipc`, of the registration socket and of the kernel's.
-    #[serde(default = "tcp")]
-    pub transport: String,
-    /// Where the launcher listens; for ipc the prefix of the socket file.
-    #[serde(default)]
-    pub registration_ip: Option<String>,
-    /// The port there, or the suffix of the socket file.
-    pub registration_port: u16,
-    /// Where the kernel is to listen, and the launcher listens too if `registration_ip` is missing.
-    #[serde(default)]
-    pub ip: Option<String>,
-    /// What the launcher calls this kernel.
-    #[serde(default)]
-    pub kernel_id: Option<String>,
-    /// Signs every message, those of the handshake too; empty for none.
-    pub key: String,
-    /// The only one there is: `hmac-sha256`.
-    #[serde(default = "hmac_sha256")]
-    pub signature_scheme: String,
-    /// The kernelspec's name, for clients.
-    #[serde(default)]
-    pub kernel_name: Option<String>,
-    /// See [`Connection`]. The handshake itself is signed, not encrypted.
-    #[serde(default)]
-    pub curve_publickey: Option<String>,
-    /// See [`Connection`].
-    #[serde(default)]
-    pub curve_secretkey: Option<String>,
-}
-
-/// The launcher does not know of this kernel.
+/// A handshake that has failed.
 #[derive(Debug, Error)]
 pub enum RegistrationError {
-    /// There is no way to the registration socket.
+    /// The address of the registration socket cannot be connected to.
     #[error("cannot connect to the registration socket {address}: {reason}. Check the registration file")]
     NoWay {
-        /// Where it should be.
+        /// Its address.
         address: String,
-        /// Why.
+        /// The error of `ZeroMQ`.
         reason: zmq::Error,
     },
-    /// Nobody is there.
+    /// No answer came in time.
     #[error(
         "the registration socket {address} did not answer within {deadline:?}: check that the launcher listens there, \
          or give it more time with --registration-deadline"
     )]
     NoAnswer {
-        /// Where it should be.
+        /// The address of the registration socket.
         address: String,
         /// How long the kernel waited.
         deadline: Duration,
     },
-    /// Somebody else is there, or a launcher that does it otherwise.
+    /// The answer is in no form that is known, or its signature is wrong.
     #[error("the registration socket {address} gave an answer that cannot be used: {reason}")]
     BadAnswer {
-        /// Where it is.
+        /// The address of the registration socket.
         address: String,
         /// What is wrong with the answer.
         reason: String,
     },
-    /// The launcher does not want this kernel.
+    /// The launcher answered with an error.
     #[error("the launcher at the registration socket {address} refused this kernel: {reason}")]
     Refused {
-        /// Where it is.
+        /// The address of the registration socket.
         address: String,
-        /// What it said.
+        /// The error in its answer.
         reason: String,
     },
 }
 
-/// How a launcher wants to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
-    /// A signed content over DEALER.
-    Content,
-    /// `handshake_request` over REQ.
-    Message,
+/// Tells the launcher which ports the kernel has bound. Returns when the launcher has answered, at the latest after
+/// `deadline`. Takes no GIL and needs no running actor.
+pub fn register(
+    registration: &Registration,
+    context: &zmq::Context,
+    ports: &ConnectReply,
+    deadline: Duration,
+) -> Result<(), RegistrationError> {
+    let address = registration.address();
+    let session = Session::new(registration.key.as_bytes());
+    let form = registration.form();
+    let request = match form {
+        Form::Content => content(registration.kernel_id.as_deref(), &session, ports),
+        Form::Message => message(&session, ports),
+    };
+    let answer = ask(context, form, &address, request, deadline)
+        .map_err(|reason| RegistrationError::NoWay { address: address.clone(), reason })?
+        .ok_or_else(|| RegistrationError::NoAnswer { address: address.clone(), deadline })?;
+    let read = match form {
+        Form::Content => read_content(answer, &session),
+        Form::Message => read_message(answer, &session),
+    };
+    let read = read.map_err(|reason| RegistrationError::BadAnswer { address: address.clone(), reason })?;
+    match refusal(form, &read) {
+        Some(reason) => Err(RegistrationError::Refused { address, reason }),
+        None => Ok(()),
+    }
 }
 
-impl Registration {
-    /// Checks what the file says, and that a kernel can be made of it.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        if self.registration_port == 0 {
-            return Err("registration_port is 0, so the kernel cannot know where to connect".into());
-        }
-        self.connection().check()
-    }
-
-    /// Where the kernel is to listen, all ports left open.
-    pub fn connection(&self) -> Connection {
-        let default = Connection::default();
-        Connection {
-            transport: self.transport.clone(),
-            ip: self.ip.clone().or_else(|| self.registration_ip.clone()).unwrap_or(default.ip),
-            key: self.key.clone(),
-            signature_scheme: self.signature_scheme.clone(),
-            kernel_name: self.kernel_name.clone(),
-            curve_publickey: self.curve_publickey.clone(),
-            curve_secretkey: self.curve_secretkey.clone(),
-            ..default
-        }
-    }
-
-    /// The address of the registration socket.
-    pub fn address(&self) -> String {
-        let here = self.connection();
-        let ip = self.registration_ip.clone().unwrap_or_else(|| here.ip.clone());
-        Connection { ip, ..here }.address(self.registration_port)
-    }
-
-    fn form(&self) -> Form {
-        if self.registration_ip.is_some() || self.kernel_id.is_some() { Form::Content } else { Form::Message }
-    }
-
-    /// Tells the launcher which ports the kernel has bound. Returns when it has answered, at the latest after
-    /// `deadline`. Waits without the GIL, and without a running actor.
-    pub fn register(
-        &self,
-        context: &zmq::Context,
-        ports: &ConnectReply,
-        deadline: Duration,
-    ) -> Result<(), RegistrationError> {
-        let address = self.address();
-        let session = Session::new(self.key.as_bytes());
-        let form = self.form();
-        let request = match form {
-            Form::Content => self.content(&session, ports),
-            Form::Message => message(&session, ports),
-        };
-        let answer = ask(context, form, &address, request, deadline)
-            .map_err(|reason| RegistrationError::NoWay { address: address.clone(), reason })?
-            .ok_or_else(|| RegistrationError::NoAnswer { address: address.clone(), deadline })?;
-        let said = match form {
-            Form::Content => read_content(answer, &session),
-            Form::Message => read_message(answer, &session),
-        };
-        let said =
-            said.map_err(|reason| RegistrationError::BadAnswer { address: address.clone(), reason })?;
-        match refusal(form, &said) {
-            Some(reason) => Err(RegistrationError::Refused { address, reason }),
-            None => Ok(()),
-        }
-    }
-
-    /// The request of the specification: the ports as text.
-    fn content(&self, session: &Session, ports: &ConnectReply) -> Frames {
-        let content = json!({
-            "kernel_id": self.kernel_id.as_deref().unwrap_or_default(),
-            "shell_port": ports.shell_port.to_string(),
-            "iopub_port": ports.iopub_port.to_string(),
-            "stdin_port": ports.stdin_port.to_string(),
-            "control_port": ports.control_port.to_string(),
-            "hb_port": ports.hb_port.to_string(),
-        });
-        let content = content.to_string().into_bytes();
-        let signature = session.signer().sign([&content, b"", b"", b""]);
-        let frames: [&[u8]; 3] = [DELIMITER, signature.as_bytes(), &content];
-        frames.into_iter().map(zmq::Message::from).collect::<Vec<_>>().into()
-    }
+/// The request of the specification: the ports as text.
+fn content(kernel_id: Option<&str>, session: &Session, ports: &ConnectReply) -> Frames {
+    let content = json!({
+        "kernel_id": kernel_id.unwrap_or_default(),
+        "shell_port": ports.shell_port.to_string(),
+        "iopub_port": ports.iopub_port.to_string(),
+        "stdin_port": ports.stdin_port.to_string(),
+        "control_port": ports.control_port.to_string(),
+        "hb_port": ports.hb_port.to_string(),
+    });
+    let content = content.to_string().into_bytes();
+    let signature = session.signer().sign([&content, b"", b"", b""]);
+    let frames: [&[u8]; 3] = [DELIMITER, signature.as_bytes(), &content];
+    frames.into_iter().map(zmq::Message::from).collect::<Vec<_>>().into()
 }
 
 /// The request of Positron: the ports as numbers.
@@ -204,7 +124,7 @@ fn message(session: &Session, ports: &ConnectReply) -> Frames {
     })
 }
 
-/// Sends a request and waits for the answer, at the latest until the deadline: `None`.
+/// Sends a request and waits for the answer. None if there is none when the deadline is over.
 fn ask(
     context: &zmq::Context,
     form: Form,
@@ -212,13 +132,13 @@ fn ask(
     request: Frames,
     deadline: Duration,
 ) -> zmq::Result<Option<Vec<Vec<u8>>>> {
-    // None for a deadline beyond all time.
+    // None: the deadline is longer than an `Instant` can count.
     let end = Instant::now().checked_add(deadline);
     let socket = context.socket(match form {
         Form::Content => zmq::DEALER,
         Form::Message => zmq::REQ,
     })?;
-    // What has not been sent when the kernel gives up need not be sent any more.
+    // Closing drops what has not been sent.
     socket.set_linger(0)?;
     if address.contains('[') {
         socket.set_ipv6(true)?;
@@ -230,7 +150,7 @@ fn ask(
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(None);
         }
-        // At least a millisecond: 0 would not wait, and -1 waits for ever.
+        // At least a millisecond, because 0 would not wait; -1 waits without limit.
         let left = left.map_or(-1, |left| i64::try_from(left.as_millis()).unwrap_or(i64::MAX).max(1));
         match socket.poll(zmq::POLLIN, left) {
             Ok(0) | Err(zmq::Error::EINTR) => {}
@@ -266,8 +186,8 @@ fn read_message(answer: Vec<Vec<u8>>, session: &Session) -> Result<Vec<u8>, Stri
     Ok(message.content.to_vec())
 }
 
-/// Why the launcher refuses; `None` if it does not. What the specification's answer says is left to the launcher: only
-/// an object that says `"status": "error"` refuses. A `handshake_reply` must have the status `"ok"`.
+/// Why the launcher refuses; `None` if it does not. The specification leaves the content of the answer to the launcher:
+/// only an object with `"status": "error"` refuses. A `handshake_reply` must have the status `"ok"`.
 fn refusal(form: Form, content: &[u8]) -> Option<String> {
     let content: Value = serde_json::from_slice(content).unwrap_or_default();
     let text = |field| content.get(field).and_then(Value::as_str);
@@ -344,7 +264,7 @@ mod tests {
         let text = format!(
             r#"{{"registration_ip": "127.0.0.1", "registration_port": {port}, "kernel_id": "me", "key": "k"}}"#
         );
-        let result = file(&text).register(&context, &PORTS, DEADLINE);
+        let result = register(&file(&text), &context, &PORTS, DEADLINE);
         (result, served.join().unwrap())
     }
 
@@ -366,7 +286,7 @@ mod tests {
         };
         let (port, served) = launcher(&context, zmq::REP, answer);
         let text = format!(r#"{{"ip": "127.0.0.1", "registration_port": {port}, "key": "k"}}"#);
-        let result = file(&text).register(&context, &PORTS, DEADLINE);
+        let result = register(&file(&text), &context, &PORTS, DEADLINE);
         let frames: Vec<zmq::Message> = served.join().unwrap().into_iter().map(zmq::Message::from).collect();
         let signer = crate::wire::Signer::new(b"k");
         (result, Incoming::decode(frames.into(), &signer, &ReplayGuard::new()).unwrap())
@@ -440,7 +360,7 @@ mod tests {
         let silent = context.socket(zmq::ROUTER).unwrap();
         let port = bound(&silent);
         let text = format!(r#"{{"registration_ip": "127.0.0.1", "registration_port": {port}, "key": "k"}}"#);
-        let told = file(&text).register(&context, &PORTS, Duration::from_millis(100)).unwrap_err();
+        let told = register(&file(&text), &context, &PORTS, Duration::from_millis(100)).unwrap_err();
         assert!(matches!(told, RegistrationError::NoAnswer { .. }), "{told}");
         assert!(told.to_string().contains("within 100ms"), "{told}");
     }
@@ -449,41 +369,10 @@ mod tests {
     fn a_way_that_cannot_be_is_told() {
         for ip in ["a b", "256.0.0.1.2", ""] {
             let text = json!({"registration_ip": ip, "registration_port": 1, "key": ""}).to_string();
-            let told = file(&text).register(&zmq::Context::new(), &PORTS, Duration::ZERO).unwrap_err();
+            let told = register(&file(&text), &zmq::Context::new(), &PORTS, Duration::ZERO).unwrap_err();
             let expected =
                 matches!(told, RegistrationError::NoWay { .. } | RegistrationError::NoAnswer { .. });
             assert!(expected, "{ip}: {told}");
-        }
-    }
-
-    #[test]
-    fn where_it_listens_follows_from_the_file() {
-        let both =
-            file(r#"{"registration_ip": "192.0.2.1", "ip": "127.0.0.1", "registration_port": 5, "key": ""}"#);
-        assert_eq!((both.address(), both.connection().ip), ("tcp://192.0.2.1:5".into(), "127.0.0.1".into()));
-        let old = file(r#"{"ip": "::1", "registration_port": 5, "key": ""}"#);
-        assert_eq!((old.address(), old.connection().ip), ("tcp://[::1]:5".into(), "::1".into()));
-        assert_eq!(old.form(), Form::Message);
-        let ipc =
-            file(r#"{"transport": "ipc", "registration_ip": "/run/k", "registration_port": 5, "key": ""}"#);
-        assert_eq!((ipc.address(), ipc.connection().ip), ("ipc:///run/k-5".into(), "/run/k".into()));
-        assert_eq!(ipc.form(), Form::Content);
-    }
-
-    #[test]
-    fn a_bad_file_says_what_is_wrong() {
-        for (change, told) in [
-            (json!({"registration_port": 0}), "registration_port is 0"),
-            (json!({"transport": "pigeon"}), "pigeon"),
-            (json!({"signature_scheme": "hmac-md5"}), "hmac-md5"),
-            (json!({"curve_publickey": "k"}), "curve_secretkey"),
-            (json!({"transport": "ipc", "ip": ""}), "path"),
-        ] {
-            let mut text = json!({"registration_port": 5, "key": "k"});
-            text.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-            let registration: Registration = serde_json::from_value(text).unwrap();
-            let error = registration.check().unwrap_err();
-            assert!(error.contains(told), "{change}: {error}");
         }
     }
 }

@@ -3,4 +3,6 @@
 pub mod boot;
 pub mod connection;
 pub mod handshake;
+pub mod launch_file;
+pub mod registration;
 pub mod settings;

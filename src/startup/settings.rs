@@ -1,4 +1,4 @@
-//! The command line of the kernel, the same for both ways in.
+//! The command line of the kernel, the same for the binary and for the Python package.
 
 use std::io;
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ pub struct Settings {
     #[command(flatten)]
     shell_options: ShellOptions,
 
-    /// What IPython's configuration is to make of the command line; filled in by [`Settings::parse_args`].
+    /// The arguments for IPython's configuration; set by [`Settings::parse_args`].
     #[arg(skip)]
     pub ipython: Vec<String>,
 }
@@ -119,7 +119,7 @@ pub struct SubshellOptions {
     pub comms_in_subshells: bool,
 }
 
-/// Options that IPython's own application classes take; they are handed on to them.
+/// Options that are passed on to IPython's application classes.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Options of IPython")]
 struct ShellOptions {
@@ -163,7 +163,7 @@ struct ShellOptions {
 impl Settings {
     /// Reads the command line (without the program's name).
     ///
-    /// The error's text is for the person at the terminal; its `exit_code` is 0 for `--help`.
+    /// The error's text is for the terminal; its `exit_code` is 0 for `--help`.
     pub fn parse_args(program: &'static str, args: &[String]) -> Result<Self, clap::Error> {
         let (traits, mut options) = split_traits(args);
         options.insert(0, program.to_owned());
@@ -183,8 +183,8 @@ impl Settings {
 }
 
 impl Settings {
-    /// The connection that the command line describes, with a fresh key. `private` makes the folder for the sockets, if
-    /// they are files and it is not said where.
+    /// The connection that the command line describes, with a new key. `private` makes the folder of the sockets if they
+    /// are files and `--ip` does not name their path.
     pub fn connection(&self, private: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<Connection> {
         let default = Connection::default();
         let ip = match (&self.ip, self.transport.as_str()) {
@@ -237,7 +237,7 @@ fn backend(text: &str) -> Result<Backend, String> {
 /// A trait's name and, if it was given, its value.
 type Trait = (String, Option<String>);
 
-/// Sets options of the form `--Class.trait=value` or `--Class.trait value` apart from the others.
+/// Separates options of the form `--Class.trait=value` or `--Class.trait value` from the others.
 fn split_traits(args: &[String]) -> (Vec<Trait>, Vec<String>) {
     let (mut traits, mut others) = (Vec::new(), Vec::new());
     let mut args = args.iter().peekable();

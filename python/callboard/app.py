@@ -17,7 +17,7 @@ from traitlets import Any as AnyTrait
 from traitlets import Bool
 from traitlets.config import Configurable
 
-from . import _core
+from . import _core, patches
 from .ipython.display import ZMQDisplayPublisher
 from .ipython.shell.shell import ZMQInteractiveShell
 from .kernel.kernel import Kernel
@@ -95,8 +95,8 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         faulthandler.enable(terminal)
         _core.prepare_for_crash()
         # What users enable would go to descriptor 2, a pipe that nobody reads any more when the process dies.
-        faulthandler.enable = _with_file(faulthandler.enable, 0, terminal)
-        faulthandler.register = _with_file(faulthandler.register, 1, terminal)
+        patches.wrap("faulthandler:enable", functools.partial(_with_file, position=0, file=terminal))
+        patches.wrap("faulthandler:register", functools.partial(_with_file, position=1, file=terminal))
 
     def _warn_of_unknown_classes(self, argv: list[str]) -> None:
         if not argv:

@@ -75,7 +75,7 @@ def guard_thread_starts() -> None:
 def _patch_thread() -> None:
     with _patching:
         if not patches.applied("threading:Thread.start"):
-            patches.put("threading:Thread.start", _start_for_parent(threading.Thread.start))
+            patches.wrap("threading:Thread.start", _start_for_parent)
 
 
 def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .util.lazy_import import LazyModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 logger = logging.getLogger("callboard.patches")
 
@@ -64,9 +65,14 @@ class Patch:
         """Whether this version of Python needs the replacement."""
         return self.only_before is None or sys.version_info < self.only_before
 
+    def fits(self, function: Any) -> bool:
+        """Whether a function has the parameters of `shape`, all of them positional."""
+        code = function.__code__
+        return self.shape == f"function({', '.join(code.co_varnames[: code.co_argcount])})"
+
     def owner(self) -> Any:
-        """The module or class that has the attribute. Its module must be imported."""
-        owner: Any = sys.modules[self.module]
+        """The module or class that has the attribute."""
+        owner: Any = sys.modules.get(self.module) or import_module(self.module)
         for name in self.path.split(".") if self.path else ():
             owner = getattr(owner, name)
         return owner
@@ -167,6 +173,12 @@ def put(target: str, replacement: Any, of: Any = None) -> Applied:
     return applied
 
 
+def wrap(target: str, make: Callable[[Any], Any]) -> Applied:
+    """Puts ``make(what is there now)`` in the place of a target of the table; see `put`."""
+    patch = TABLE[target]
+    return put(target, make(getattr(patch.owner(), patch.name)))
+
+
 def applied(target: str) -> list[Applied]:
     """The replacements of a target that are in place, the first one first."""
     return [each for each in _applied if each.patch.target == target]
@@ -185,15 +197,76 @@ def _table(rows: Iterable[Patch]) -> dict[str, Patch]:
     return {row.target: row for row in rows}
 
 
-_NESTED = "Lets a cell start an event loop while the one that runs the cell is running"
-_CELLS_AT_ONCE = "cells that run at the same time"
-_NO_NESTING = "asyncio can run nested loops"
-_ALWAYS = "never: it is how Python lets programs choose"
+_NESTED = "Starts an event loop also where one runs: in a cell."
+_SIGNAL = "Handles SIGINT only if nothing else does; for a loop that runs in a cell, the kernel's handler is nothing."
+_OFFICIAL = "never: Python has it to be replaced"
+_CAPTURED = "While a cell captures its output, other cells go on printing."
+_EACH_SHELL = "Returns the shell of the calling cell or thread: subshells have shells of their own."
+_ONE_FOR_ALL = "Is the same for all cells, which run at the same time: IPython sets and resets it around each of them."
 _CPYTHON_NESTED = "https://github.com/python/cpython/issues/66435"
+_TRIO_NESTED = "https://github.com/python-trio/trio/issues/608"
+_SLOW_TRACEBACKS = "https://github.com/ipython/ipython/issues/13731"
 
 #: The rows, by target.
 TABLE: dict[str, Patch] = _table(
     [
+        # -- the program that Python runs ---------------------------------------------------------------------------
+        HandlerPatch(
+            "signal:SIGINT",
+            "Signals",
+            "Interrupts the cells that run, and not the event loop.",
+            until=_OFFICIAL,
+        ),
+        HandlerPatch(
+            "signal:SIGURG",
+            "Signals",
+            "Repeats a SIGINT that Python code has not noticed; only where SIGURG has no handler (Go's runtime has).",
+            until="a signal that comes just before a system call cuts it short",
+        ),
+        Patch(
+            "sys:unraisablehook",
+            "builtin_function_or_method",
+            "A KeyboardInterrupt that Python swallows, in a finalizer or a callback of C code, is delivered again.",
+            upstream="https://github.com/python/cpython/issues/95959",
+            until=_OFFICIAL,
+        ),
+        Patch("sys:excepthook", "builtin_function_or_method", _ONE_FOR_ALL, until=_OFFICIAL),
+        Patch("sys:displayhook", "builtin_function_or_method", f"{_ONE_FOR_ALL} {_CAPTURED}", until=_OFFICIAL),
+        Patch("sys:stdout", "TextIOWrapper", f"What cells print appears in the frontend. {_CAPTURED}", until=_OFFICIAL),
+        Patch("sys:stderr", "TextIOWrapper", f"What cells print appears in the frontend. {_CAPTURED}", until=_OFFICIAL),
+        FinderPatch(
+            "sys:meta_path",
+            "list",
+            "The rows of anyio, trio and uvloop are put in place when a cell imports these.",
+            until="these rows are gone",
+        ),
+        Patch(
+            "builtins:input",
+            "builtin_function_or_method",
+            "Asks in the frontend.",
+            until="never: ipykernel and other kernels replace it as well",
+        ),
+        Patch(
+            "getpass:getpass",
+            "function",
+            "Asks in the frontend.",
+            until="never: ipykernel and other kernels replace it as well",
+        ),
+        Patch("builtins:exit", "Quitter", "Ends the kernel when the cell has ended, by a reply to it.", until="never"),
+        Patch("builtins:quit", "Quitter", "Ends the kernel when the cell has ended, by a reply to it.", until="never"),
+        Patch("builtins:get_ipython", "absent", _EACH_SHELL, until="never: IPython sets and resets it around cells"),
+        Patch(
+            "faulthandler:enable",
+            "builtin_function_or_method",
+            "A crash is reported on the terminal, not in a pipe that is not read any more.",
+            until="never",
+        ),
+        Patch(
+            "faulthandler:register",
+            "builtin_function_or_method",
+            "Tracebacks are written to the terminal, not to a pipe that is not read any more.",
+            until="never",
+        ),
         # -- threads ------------------------------------------------------------------------------------------------
         Patch(
             "threading:Thread.start",
@@ -226,6 +299,132 @@ TABLE: dict[str, Patch] = _table(
             upstream="https://github.com/python/cpython/issues/106905",
             until="Python 3.12 is the oldest",
             only_before=(3, 12),
+        ),
+        # -- event loops in cells -----------------------------------------------------------------------------------
+        *(
+            Patch(
+                target,
+                "function",
+                _NESTED,
+                upstream=_CPYTHON_NESTED,
+                until="asyncio can run a loop while another one runs in the thread",
+                in_all_modules=target == "asyncio:run",
+            )
+            for target in (
+                "asyncio:run",
+                "asyncio:Runner.__enter__",
+                "asyncio:Runner.get_loop",
+                "asyncio:Runner.run",
+                "asyncio:Runner.close",
+                "asyncio:BaseEventLoop.run_forever",
+                "asyncio:BaseEventLoop.run_until_complete",
+            )
+        ),
+        Patch(
+            "uvloop:run",
+            "function",
+            _NESTED,
+            upstream=_CPYTHON_NESTED,
+            until="asyncio can run a loop while another one runs in the thread",
+            in_all_modules=True,
+        ),
+        *(
+            Patch(
+                target,
+                "cython_function_or_method",
+                _NESTED,
+                upstream=_CPYTHON_NESTED,
+                until="asyncio can run a loop while another one runs in the thread",
+            )
+            for target in ("uvloop:Loop.run_forever", "uvloop:Loop.run_until_complete")
+        ),
+        Patch(
+            "trio:run",
+            "function",
+            _NESTED,
+            upstream=_TRIO_NESTED,
+            until="trio can run while another loop runs in the thread",
+            in_all_modules=True,
+        ),
+        Patch(
+            "anyio._core._eventloop:run",
+            "function",
+            _NESTED,
+            upstream=_CPYTHON_NESTED,
+            until="asyncio and trio can run while another loop runs in the thread",
+            in_all_modules=True,
+        ),
+        *(
+            Patch(target, "module", _SIGNAL, until="the rows of asyncio.run and trio.run are gone")
+            for target in ("asyncio.runners:signal", "trio._core._ki:signal", "trio._util:signal")
+        ),
+        Patch(
+            "trio_asyncio._loop:_FakedPolicy.policy",
+            "NoneType",
+            "Importing trio-asyncio has loops that are not trio's run in trio: asyncio keeps the policy that it had.",
+            upstream="https://github.com/python-trio/trio-asyncio/issues/13",
+            until="importing trio-asyncio leaves asyncio alone",
+        ),
+        # -- IPython and comm ---------------------------------------------------------------------------------------
+        Patch(
+            "IPython.core.interactiveshell:InteractiveShell.initialized",
+            "classmethod",
+            "IPython.get_ipython() asks it: there is a shell, also for the thread of a subshell.",
+            until="IPython asks a ContextVar which shell there is",
+        ),
+        Patch(
+            "IPython.core.interactiveshell:InteractiveShell.instance",
+            "classmethod",
+            _EACH_SHELL,
+            until="IPython asks a ContextVar which shell there is",
+        ),
+        Patch(
+            "IPython.core.interactiveshell:InteractiveShell.display_pub",
+            "absent",
+            _CAPTURED,
+            until="IPython captures the output of the calling context only",
+        ),
+        *(
+            Patch(
+                target,
+                "function",
+                "Comms of libraries are those of this kernel.",
+                upstream="https://github.com/ipython/comm#readme (the way for kernels to do it)",
+                until="never",
+            )
+            for target in ("comm:create_comm", "comm:get_comm_manager")
+        ),
+        # -- tracebacks ---------------------------------------------------------------------------------------------
+        *(
+            Patch(
+                f"{module}:Source.{name}",
+                "dict or absent",
+                "Keeps the newest entries: the cache keeps every piece of code that has been in a traceback.",
+                until="executing bounds its caches",
+            )
+            for module in ("executing", "stack_data")
+            for name in ("__executing_cache", "__source_cache_with_lines")
+        ),
+        Patch(
+            "stack_data:style_with_executing_node",
+            "function(style, modifier)",
+            "Makes the class of a style once, and not for each traceback.",
+            upstream=_SLOW_TRACEBACKS,
+            until="stack_data keeps it",
+        ),
+        Patch(
+            "stack_data.core:_pygmented_with_ranges",
+            "function(formatter, code, ranges)",
+            "Makes the class of the lexer once, and not for each frame.",
+            upstream=_SLOW_TRACEBACKS,
+            until="stack_data keeps it",
+        ),
+        Patch(
+            "pygments.formatters.terminal256:Terminal256Formatter._setup_styles",
+            "function(self)",
+            "Makes the escape sequences of a style once, and not for each traceback.",
+            upstream=_SLOW_TRACEBACKS,
+            until="Pygments or stack_data keeps them",
         ),
     ]
 )

@@ -4,20 +4,26 @@ replacement was written for, and that nothing is left when it is undone."""
 from __future__ import annotations
 
 import ast
-import inspect
+import contextlib
 import json
 import logging
 import subprocess
 import sys
 import textwrap
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import callboard
 import pytest
 from callboard import patches
 from callboard.patches import TABLE, Patch
+from support import Kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from support import Client
 
 PACKAGE = Path(callboard.__file__).parent
 
@@ -39,17 +45,6 @@ def release(module: str) -> str:
     return f"{name} {metadata.version(name)}"
 
 
-def shape(value: Any, *, parameters: bool) -> str:
-    """What `Patch.shape` has for a value."""
-    kind = type(value).__name__
-    if not parameters:
-        return kind
-    empty = inspect.Parameter.empty
-    signature = inspect.signature(value)
-    bare = [each.replace(annotation=empty, default=empty) for each in signature.parameters.values()]
-    return kind + str(signature.replace(parameters=bare, return_annotation=empty))
-
-
 def run(code: str) -> Any:
     """Runs code in a process of its own; what it prints last, as JSON."""
     done = subprocess.run(
@@ -59,16 +54,44 @@ def run(code: str) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def shapes() -> dict[str, list[str]]:
+    """What the targets are in a process that replaces nothing: the type, and for functions with the parameters."""
+    return run(
+        """
+        import inspect, json
+        from importlib import import_module
+        from callboard.patches import TABLE, HandlerPatch
+
+        def shapes(patch):
+            import_module(patch.module)
+            if isinstance(patch, HandlerPatch):
+                return [type(patch.owner()).__name__]
+            value = inspect.getattr_static(patch.owner(), patch.name, None)
+            if value is None and not hasattr(patch.owner(), patch.name):
+                return ["absent"]
+            kind = type(value).__name__
+            if kind != "function":
+                return [kind]
+            empty = inspect.Parameter.empty
+            signature = inspect.signature(value)
+            bare = [each.replace(annotation=empty, default=empty) for each in signature.parameters.values()]
+            return [kind, kind + str(signature.replace(parameters=bare, return_annotation=empty))]
+
+        print(json.dumps({target: shapes(patch) for target, patch in TABLE.items() if patch.is_needed}))
+        """
+    )
+
+
 @pytest.mark.parametrize("patch", TABLE.values(), ids=TABLE)
-def test_the_target_has_the_shape_that_its_replacement_was_written_for(patch: Patch) -> None:
+def test_the_target_has_the_shape_that_its_replacement_was_written_for(
+    patch: Patch, shapes: dict[str, list[str]]
+) -> None:
     if not patch.is_needed:
         pytest.skip("this version of Python does not need it")
-    import_module(patch.module)
-    before = [each.before for each in patches.applied(patch.target)]
-    value = before[0] if before else patch.read(patch.owner())
-    found = [shape(value, parameters="(" in wanted) for wanted in patch.shape.split(" or ")]
-    assert any(wanted == one for wanted, one in zip(patch.shape.split(" or "), found, strict=True)), (
-        f"{release(patch.module)} has {found[0]} there. Check the replacement of\n{patch}"
+    found = shapes[patch.target]
+    assert not set(patch.shape.split(" or ")).isdisjoint(found), (
+        f"{release(patch.module)} has {found[-1]} there. Check the replacement of\n{patch}"
     )
 
 
@@ -77,6 +100,107 @@ def test_a_row_says_why_and_until_when(patch: Patch) -> None:
     assert patch.reason.endswith(".")
     assert patch.until
     assert patch.upstream == "none known" or patch.upstream.startswith("https://")
+
+
+#: Makes a module ``snapshot`` of a process that is about to be a kernel.
+SITECUSTOMIZE = """
+import builtins, importlib, inspect, os, sys, types
+
+if "SNAPSHOT" in os.environ:
+    from callboard.patches import TABLE, _NOTHING
+
+    snapshot = sys.modules["snapshot"] = types.ModuleType("snapshot")
+
+    def read_all():
+        found = {}
+        for target, patch in TABLE.items():
+            if patch.module in sys.modules:
+                found[target] = patch.read(patch.owner())
+        return found
+
+    def is_ours(value):
+        while isinstance(value, (classmethod, types.MethodType)):
+            value = value.__func__
+        names = [type(value).__module__, getattr(value, "__module__", None) or ""]
+        names.append(getattr(getattr(value, "__code__", None), "co_filename", "").replace(os.sep, "."))
+        return any("callboard" in name for name in names)
+
+    if os.environ["SNAPSHOT"] == "imported":
+        for patch in TABLE.values():
+            importlib.import_module(patch.module)
+    snapshot.before, snapshot.read_all, snapshot.is_ours = read_all(), read_all, is_ours
+"""
+
+#: Has a kernel apply what it applies only when it is needed.
+NEED_ALL = """
+import anyio, trio, uvloop
+anyio.run
+from callboard import Caller
+
+async def nothing():
+    pass
+
+await Caller("NewThread", name="trio", backend="trio").call_using_backend("asyncio", nothing)
+"""
+
+#: One statement: IPython sets and resets `sys.excepthook` around each.
+RESTORE = """
+import json, snapshot, sys
+from callboard import patches
+
+def check():
+    applied = [each.patch.target for each in patches._applied]
+    left = [each.patch.target for each in patches.restore()]
+    after = snapshot.read_all()
+    changed = [target for target, value in snapshot.before.items() if value is not after[target]]
+    ours = [target for target, value in after.items() if snapshot.is_ours(value)]
+    ours += [type(finder).__name__ for finder in sys.meta_path if type(finder).__module__.startswith("callboard")]
+    ours += [
+        f"{name}:{key}"
+        for name, module in list(sys.modules.items())
+        if name.partition(".")[0] in ("asyncio", "trio", "anyio", "uvloop", "trio_asyncio", "concurrent")
+        for key, value in vars(module).copy().items()
+        if snapshot.is_ours(value)
+    ]
+    open("result.json", "w").write(json.dumps({"applied": applied, "left": left, "changed": changed, "ours": ours}))
+
+check()
+"""
+
+
+@pytest.fixture
+def run_kernel(tmp_path: Path) -> Iterator[Callable[..., Client]]:
+    """Starts a kernel as a module, and returns a client of it. (The binary brings its core along once Python runs:
+    what runs before that must not import callboard.)"""
+    with contextlib.ExitStack() as ends:
+
+        def start(**env: str) -> Client:
+            kernel = Kernel("module", tmp_path, **env)
+            ends.callback(kernel.close)
+            return ends.enter_context(kernel.connect())
+
+        yield start
+
+
+@pytest.mark.parametrize("libraries", ["imported", "later"])
+def test_a_kernel_applies_every_row_and_can_undo_all(
+    run_kernel: Callable[..., Client], tmp_path: Path, libraries: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SITECUSTOMIZE)
+    client = run_kernel(SNAPSHOT=libraries, PYTHONPATH=str(tmp_path))
+    assert client.run(NEED_ALL).status == "ok"
+    assert client.run("1 / 0").error["ename"] == "ZeroDivisionError"
+    client.run(RESTORE)
+    found = json.loads((tmp_path / "result.json").read_text())
+    expected = {target for target, patch in TABLE.items() if patch.is_needed}
+    # In place only while a cell captures.
+    expected.remove("IPython.core.interactiveshell:InteractiveShell.display_pub")
+    if libraries == "imported":
+        # Corrects what the import does, which was not callboard's.
+        expected.remove("trio_asyncio._loop:_FakedPolicy.policy")
+    assert set(found["applied"]) == expected
+    assert len(found["applied"]) == len(expected)
+    assert (found["left"], found["changed"], found["ours"]) == ([], [], [])
 
 
 def test_what_has_no_row_is_not_replaced() -> None:
@@ -214,9 +338,9 @@ def test_modules_that_have_imported_a_function_get_its_replacement(monkeypatch: 
     assert (function, importer.function) == (original, original)
 
 
-def foreign_assignments(path: Path) -> list[str]:
+def foreign_assignments(source: str) -> list[str]:
     """The assignments of a module to attributes of what it imports from other packages."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(source)
     foreign: set[str] = set()
     for node in ast.walk(tree):
         match node:
@@ -241,11 +365,36 @@ def foreign_assignments(path: Path) -> list[str]:
             case ast.AnnAssign(target=target) | ast.AugAssign(target=target):
                 targets = [target]
             case ast.Call(func=ast.Name(id="setattr" | "delattr"), args=[owner, *_]) if is_foreign(owner):
-                found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {ast.unparse(node)}")
+                found.append(f"line {node.lineno}: {ast.unparse(node)}")
                 continue
             case _:
                 continue
         flat = [each for target in targets for each in (target.elts if isinstance(target, ast.Tuple) else [target])]
         if any(isinstance(each, ast.Attribute) and is_foreign(each) for each in flat):
-            found.append(f"{path.relative_to(PACKAGE)}:{node.lineno}: {ast.unparse(node)}")
+            found.append(f"line {node.lineno}: {ast.unparse(node)}")
     return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_is_replaced_past_the_table(path: Path) -> None:
+    assert foreign_assignments(path.read_text()) == []
+
+
+def test_replacements_past_the_table_are_found() -> None:
+    source = """
+    import a.b, c as d
+    from e import f
+    from .own import g
+    def h(i):
+        a.b.x = d.x = 1
+        f.x, j = 1, 2
+        del d.x
+        setattr(f, "x", 1)
+        g.x = i.x = 1
+    """
+    assert [each.partition(":")[0] for each in foreign_assignments(textwrap.dedent(source))] == [
+        "line 6",
+        "line 7",
+        "line 8",
+        "line 9",
+    ]

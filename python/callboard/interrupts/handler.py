@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from .. import nested_loops
+from .. import nested_loops, patches
 from .._core import interrupt_again, watch_sigint
 from ..aio.cancellation import current_task, in_trio_task, is_protected_by_trio
 from ..aio.loops.frames import OUTERMOST
@@ -62,7 +62,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Handles SIGINT from now on, including one that has been held back so far. Ignores it until `start`."""
-        signal.signal(signal.SIGINT, self._handle)
+        patches.put("signal:SIGINT", self._handle)
         watch_sigint()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._deliver_what_is_swallowed()
@@ -102,7 +102,7 @@ class Interrupts:
             elif not threads.interrupt_again():
                 report(unraisable)
 
-        sys.unraisablehook = hook
+        patches.put("sys:unraisablehook", hook)
 
     @ends_tracebacks
     def _handle(self, signum: int, frame: FrameType | None) -> None:

@@ -13,10 +13,14 @@ from IPython.core.displayhook import CapturingDisplayHook
 from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.utils.capture import CapturedIO
 
+from .. import patches
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from IPython.core.interactiveshell import InteractiveShell
+
+    from ..patches import Applied
 
 
 @contextlib.contextmanager
@@ -30,52 +34,64 @@ def capture_output(
     outputs = publisher.outputs if publisher is not None else None
     with contextlib.ExitStack() as places:
         if out is not None:
-            places.enter_context(_stand_in(sys, "stdout", out))
+            places.enter_context(_stand_in("sys:stdout", sys, out))
         if err is not None:
-            places.enter_context(_stand_in(sys, "stderr", err))
+            places.enter_context(_stand_in("sys:stderr", sys, err))
         if publisher is not None:
-            places.enter_context(_stand_in(shell, "display_pub", publisher))
+            hook = CapturingDisplayHook(shell=shell, outputs=publisher.outputs)
             places.enter_context(
-                _stand_in(sys, "displayhook", CapturingDisplayHook(shell=shell, outputs=publisher.outputs))
+                _stand_in("IPython.core.interactiveshell:InteractiveShell.display_pub", shell, publisher)
             )
+            places.enter_context(_stand_in("sys:displayhook", sys, hook))
         yield CapturedIO(out, err, outputs)
 
 
 @contextlib.contextmanager
-def _stand_in(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Lets an attribute be `value` for the calling context only."""
-    place = _places.setdefault((id(owner), name), _Place())
-    place.occupy(owner, name)
-    token = place.value.set(value)
+def _stand_in(target: str, owner: Any, value: Any) -> Iterator[None]:
+    """Replaces a target of the table of patches, an attribute of `owner`, for the calling context only."""
+    stand_in = _stand_ins.setdefault((target, id(owner)), _StandIn(target))
+    stand_in.enter(owner)
+    token = stand_in.value.set(value)
     try:
         yield
     finally:
-        place.value.reset(token)
-        place.leave(owner, name)
+        stand_in.value.reset(token)
+        stand_in.leave()
 
 
-class _Place:
-    """What is put in the place of an attribute that all share, while some have one of their own."""
+class _StandIn:
+    """What all contexts find while some capture: in these it is their own object, in others what was there before."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: str) -> None:
         self.value: ContextVar[Any] = ContextVar("callboard_captured", default=None)
+        self._target = target
         self._lock = threading.Lock()
+        self._patch: Applied | None = None
         self._shared: Any = None
+        #: How many contexts capture.
         self._users = 0
 
-    def occupy(self, owner: Any, name: str) -> None:
+    def enter(self, owner: Any) -> None:
+        """One more context captures."""
         with self._lock:
             self._users += 1
-            if getattr(owner, name) is not self:
-                self._shared = getattr(owner, name)
-                setattr(owner, name, self)
+            if self._patch is None or self._patch.is_covered():
+                self._undo()
+                self._shared = getattr(owner, patches.TABLE[self._target].name)
+                self._patch = patches.put(self._target, self, of=owner)
 
-    def leave(self, owner: Any, name: str) -> None:
+    def leave(self) -> None:
+        """One context less captures."""
         with self._lock:
             self._users -= 1
-            # Somebody else may have put something in its place.
-            if not self._users and getattr(owner, name) is self:
-                setattr(owner, name, self._shared)
+            if not self._users:
+                self._undo()
+
+    def _undo(self) -> None:
+        # Unless user code has put something else in its place.
+        if self._patch is not None:
+            self._patch.undo()
+            self._patch = None
 
     def _current(self) -> Any:
         own = self.value.get()
@@ -88,4 +104,5 @@ class _Place:
         return self._current()(*args)
 
 
-_places: dict[tuple[int, str], _Place] = {}
+#: By target and the id of the owner.
+_stand_ins: dict[tuple[str, int], _StandIn] = {}

@@ -70,7 +70,8 @@ class History(ipython_history.HistoryManager):
 
     # What nobody observes. IPython's are traits: setting the last inputs alone took as long as compiling a cell.
     _i00 = _i = _ii = _iii = ""
-    save_thread: HistorySavingThread | None = None
+    #: The event that the thread waits for: for each cell, so no property as in IPython.
+    save_flag: threading.Event | None = None
     input_hist_parsed: list[str] = []
     input_hist_raw: list[str] = []
     db_input_cache: list[tuple[int, str, str]] = []
@@ -81,6 +82,19 @@ class History(ipython_history.HistoryManager):
         self._opening = threading.RLock()
         self.is_open = False
         super().__init__(*args, **kwargs)
+
+    @property
+    def save_thread(self) -> HistorySavingThread | None:
+        """The thread that writes."""
+        return self._save_thread
+
+    @save_thread.setter
+    def save_thread(self, thread: ipython_history.HistorySavingThread | None) -> None:
+        # IPython makes a thread of its own class, sets this, and starts what is here.
+        self._save_thread = None if thread is None else HistorySavingThread(self)
+        self.save_flag = None if self._save_thread is None else self._save_thread.save_flag
+
+    _save_thread: HistorySavingThread | None = None
 
     def open(self) -> None:
         """Opens the database and begins a session in it, unless that is done."""
@@ -176,8 +190,3 @@ class SubshellHistory(History):
 def _put(inputs: list[str], number: int, text: str) -> None:
     inputs.extend("" for _ in range(number + 1 - len(inputs)))
     inputs[number] = text
-
-
-def install() -> None:
-    """Lets every `HistoryManager` made from now on save this way."""
-    ipython_history.HistorySavingThread = HistorySavingThread  # type: ignore[misc]

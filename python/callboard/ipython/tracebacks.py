@@ -15,6 +15,8 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
+from .. import patches
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,8 +28,13 @@ _KEPT = 128
 #: Styles that are kept: users may switch between themes.
 _STYLES = 8
 
-#: What the functions take that are replaced.
-_PARAMETERS = [("style", "modifier"), ("formatter", "code", "ranges"), ("self",)]
+
+#: What is replaced, in the table of patches.
+_REPLACED = (
+    "stack_data:style_with_executing_node",
+    "stack_data.core:_pygmented_with_ranges",
+    "pygments.formatters.terminal256:Terminal256Formatter._setup_styles",
+)
 
 
 class _Newest(dict[Any, Any]):
@@ -71,9 +78,9 @@ def _bound_caches() -> None:
     except ImportError as error:
         logger.debug("what belongs to tracebacks is not forgotten: %s", error)
         return
-    for source in (Source, stack_data.Source):
+    for module, source in (("executing", Source), ("stack_data", stack_data.Source)):
         for name in ("__executing_cache", "__source_cache_with_lines"):
-            setattr(source, name, _Newest(source.__dict__.get(name, {})))
+            patches.put(f"{module}:Source.{name}", _Newest(source.__dict__.get(name, {})))
 
 
 def _keep_tables() -> None:
@@ -84,15 +91,14 @@ def _keep_tables() -> None:
 
         make_style, highlight = stack_data.style_with_executing_node, core._pygmented_with_ranges
         set_up = Terminal256Formatter._setup_styles
-        codes = [function.__code__ for function in (make_style, highlight, set_up)]
+        replaced = dict(zip(_REPLACED, (make_style, highlight, set_up), strict=True))
+        are_known = all(patches.TABLE[target].fits(function) for target, function in replaced.items())
     except (ImportError, AttributeError) as error:
         logger.debug("tracebacks are highlighted from scratch: %s", error)
         return
-    if [code.co_varnames[: code.co_argcount] for code in codes] != _PARAMETERS:
+    if not are_known:
         logger.debug("tracebacks are highlighted from scratch: these are other versions of stack_data and Pygments")
         return
-    stack_data.style_with_executing_node = functools.lru_cache(_STYLES)(make_style)
-    core._pygmented_with_ranges = functools.wraps(highlight)(_highlight)
     tables: dict[Any, Any] = {}
 
     @functools.wraps(set_up)
@@ -109,7 +115,9 @@ def _keep_tables() -> None:
             tables[key] = self.xterm_colors, self.best_match, self.style_string
         self.xterm_colors, self.best_match, self.style_string = tables[key]
 
-    Terminal256Formatter._setup_styles = set_up_once
+    replacements = functools.lru_cache(_STYLES)(make_style), functools.wraps(highlight)(_highlight), set_up_once
+    for target, replacement in zip(_REPLACED, replacements, strict=True):
+        patches.put(target, replacement)
 
 
 def _highlight(formatter: Any, code: str, ranges: set[tuple[int, int]]) -> list[str]:

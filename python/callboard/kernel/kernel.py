@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .. import context_inheritance
+from .. import context_inheritance, patches
 from ..aio import wakeups
 from ..aio.pending import Pending
 from ..callers.caller import UNINTERRUPTIBLE_CODE, USER_CODE, Caller
@@ -13,7 +13,7 @@ from ..cells.run import CellRunner, show
 from ..cells.timeouts import Timeouts
 from ..cells.traceback_warmup import TracebackWarmup
 from ..interrupts.threads import ThreadInterrupts
-from ..ipython import compiler, history
+from ..ipython import compiler
 from ..ipython.shell import process_wide
 from ..ipython.shell.shell import ZMQInteractiveShell
 from ..nested_loops import wrap_runners
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from .. import _core
     from ..interrupts.handler import Interrupts
+    from ..patches import Applied
 
 
 class Kernel:
@@ -50,7 +51,7 @@ class Kernel:
         self.core = core
         self.interrupts = interrupts
         self.interface = Interface(self)
-        self._streams = sys.stdout, sys.stderr
+        self._streams: tuple[Applied, ...] = ()
         #: The Caller of the main thread.
         self.main = Caller._of(core.shell_caller())
         #: The Caller of the thread that answers what editors ask.
@@ -60,20 +61,19 @@ class Kernel:
 
     def init_io(self, *, capture_fds: bool = True) -> None:
         """Makes what is printed the output of cells; with `capture_fds` also what C code and child processes write."""
-        for stream in self._streams:
+        for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
         if capture_fds:
             self.core.capture_fds()
-        sys.stdout = OutStream(self.core.stdout(), "stdout", 1)
-        sys.stderr = OutStream(self.core.stderr(), "stderr", 2)
+        out, err = OutStream(self.core.stdout(), "stdout", 1), OutStream(self.core.stderr(), "stderr", 2)
+        self._streams = patches.put("sys:stdout", out), patches.put("sys:stderr", err)
         context_inheritance.follow_into_threads()
         compiler.install()
         wrap_runners.install()
 
     def init_shell(self, parent: Configurable, **kwargs: Any) -> None:
         """Makes the main shell."""
-        history.install()
         self.comm_manager = comms.install(self.core)
         self.shell = ZMQInteractiveShell.instance(parent=parent, kernel=self, **kwargs)
         process_wide.install(self.shell)
@@ -103,7 +103,8 @@ class Kernel:
             interrupts.stop()
             assert control.thread is not None
             control.thread.join(timeout=1)
-            sys.stdout, sys.stderr = self._streams
+            for stream in self._streams:
+                stream.undo(by_force=True)
 
     # -- what libraries ask for -------------------------------------------------------------------------
 

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 # Since Python 3.14 a thread has one current task, whatever its loop.
 _swap_current_task = getattr(asyncio.tasks, "_swap_current_task", None)
 
-# Modules that may be imported later, or never.
+# ``trio._core._run`` and sniffio, which may be imported later, or never.
 _trio: ModuleType | None = None
 _sniffio: ModuleType | None = None
 
 
 def keep_trio(module: ModuleType) -> None:
-    """Takes note of ``trio._core._run``, which has been imported."""
+    """Takes note of trio, which has been imported."""
     global _trio
-    _trio = module
+    _trio = module._core._run
 
 
 def keep_sniffio(module: ModuleType) -> None:
-    """Takes note of ``sniffio._impl``, which has been imported. Old versions have no variable of the thread."""
+    """Takes note of sniffio, which has been imported. Old versions have no variable of the thread."""
     global _sniffio
     if hasattr(module, "thread_local"):
         _sniffio = module

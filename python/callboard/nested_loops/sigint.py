@@ -13,7 +13,7 @@ import time
 from asyncio import _get_running_loop  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
-from .. import _core
+from .. import _core, patches
 
 if TYPE_CHECKING:
     import asyncio
@@ -160,4 +160,4 @@ def install() -> None:
     _kernel_handler = signal.getsignal(signal.SIGINT)
     _threads.this = main
     if signal.getsignal(signal.SIGURG) == signal.SIG_DFL:
-        signal.signal(signal.SIGURG, _on_sigurg)
+        patches.put("signal:SIGURG", _on_sigurg)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import sigint
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 
 class SignalProxy:
@@ -43,8 +40,3 @@ class SignalProxy:
         if self._at_once or not sigint.main.interrupted:
             run.started()
         return before
-
-
-def replace_signal(module: ModuleType, *, at_once: bool = True) -> None:
-    """Lets a module see the proxy instead of ``signal``; see `SignalProxy`."""
-    module.signal = SignalProxy(at_once=at_once)  # type: ignore[attr-defined]

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import sys
 from typing import TYPE_CHECKING, Any
 
+from .. import patches
 from ..util.import_hook import after_import
-from ..util.lazy_import import LazyModule
 from . import sigint
 from .hide_loop import NestedRun, keep_sniffio, keep_trio, loop_runs
-from .signal_proxy import replace_signal
+from .signal_proxy import SignalProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +21,7 @@ def install() -> None:
     SIGINT."""
     sigint.install()
     _wrap_asyncio()
-    after_import(_AFTER_IMPORT)
+    patches.put("sys:meta_path", after_import(_AFTER_IMPORT))
 
 
 def _nestable(function: Callable, *, trio: bool = False, library: str | None = None) -> Callable:
@@ -56,48 +54,42 @@ def _nestable(function: Callable, *, trio: bool = False, library: str | None = N
     return start
 
 
-def _wrap(owner: Any, *names: str, **options: Any) -> None:
-    """Wraps functions of a module, or methods of a class; see `_nestable`."""
-    for name in names:
-        original = getattr(owner, name)
-        wrapper = _nestable(original, **options)
-        setattr(owner, name, wrapper)
-        if not isinstance(owner, type):
-            # Other modules may have imported it from there.
-            for module in list(sys.modules.values()):
-                if type(module) is not LazyModule and getattr(module, "__dict__", {}).get(name) is original:
-                    setattr(module, name, wrapper)
+def _wrap(*targets: str, **options: Any) -> None:
+    """Wraps functions of the table; see `_nestable`."""
+    for target in targets:
+        patches.wrap(target, functools.partial(_nestable, **options))
 
 
 def _wrap_asyncio() -> None:
     # A Runner resets its state before its loop runs: a SIGINT that came earlier would be lost.
-    replace_signal(asyncio.runners, at_once=False)
-    _wrap(asyncio.runners, "run")
+    patches.put("asyncio.runners:signal", SignalProxy(at_once=False))
+    _wrap("asyncio:run")
     # Those that make the Runner's context are wrapped too: the outer library may be noted in it.
-    _wrap(asyncio.Runner, "__enter__", "get_loop", "run", "close")
-    _wrap(asyncio.BaseEventLoop, "run_forever", "run_until_complete", library="asyncio")
+    _wrap("asyncio:Runner.__enter__", "asyncio:Runner.get_loop", "asyncio:Runner.run", "asyncio:Runner.close")
+    _wrap("asyncio:BaseEventLoop.run_forever", "asyncio:BaseEventLoop.run_until_complete", library="asyncio")
 
 
-def _wrap_uvloop(module: ModuleType) -> None:
-    _wrap(module.Loop, "run_forever", "run_until_complete", library="asyncio")
-    _wrap(module, "run")
+def _wrap_uvloop(_module: ModuleType) -> None:
+    _wrap("uvloop:Loop.run_forever", "uvloop:Loop.run_until_complete", library="asyncio")
+    _wrap("uvloop:run")
 
 
 def _wrap_trio(module: ModuleType) -> None:
-    _wrap(module, "run", trio=True)
+    patches.put("trio._core._ki:signal", SignalProxy(at_once=True))
+    patches.put("trio._util:signal", SignalProxy(at_once=True))
+    _wrap("trio:run", trio=True)
     keep_trio(module)
 
 
-def _wrap_anyio(module: ModuleType) -> None:
-    _wrap(module, "run", trio=True)
+def _wrap_anyio(_module: ModuleType) -> None:
+    _wrap("anyio._core._eventloop:run", trio=True)
 
 
 #: What is called with these modules when they have been imported.
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
+    # anyio imports it when it is first asked for it.
     "anyio._core._eventloop": _wrap_anyio,
-    "sniffio._impl": keep_sniffio,
-    "trio._core._ki": replace_signal,
-    "trio._core._run": _wrap_trio,
-    "trio._util": replace_signal,
+    "sniffio": keep_sniffio,
+    "trio": _wrap_trio,
     "uvloop": _wrap_uvloop,
 }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import comm
 import comm.base_comm
 
+from .. import patches
 from ..util.json import decode, encode
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def install(core: Kernel) -> comm.base_comm.CommManager:
     """Makes this kernel the one that the ``comm`` package talks through."""
     manager = comm.base_comm.CommManager()
     Comm.core = core
-    comm.create_comm = Comm
-    comm.get_comm_manager = lambda: manager
+    patches.put("comm:create_comm", Comm)
+    patches.put("comm:get_comm_manager", lambda: manager)
     return manager
 
 

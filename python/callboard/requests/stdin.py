@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import builtins
-import getpass
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import StdinNotImplementedError
 
+from .. import patches
 from ..interrupts.traceback_cutoff import ends_tracebacks
 
 if TYPE_CHECKING:
@@ -43,5 +42,5 @@ def install(core: Kernel, shell: ShellLike) -> None:
         """Asks for a line in the frontend, which does not show it."""
         return ask(prompt, password=True)
 
-    builtins.input = input  # type: ignore[assignment]
-    getpass.getpass = getpass_
+    patches.put("builtins:input", input)
+    patches.put("getpass:getpass", getpass_)

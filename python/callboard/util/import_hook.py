@@ -46,8 +46,8 @@ class ImportHook:
 
 
 def after_import(callbacks: Mapping[str, Callable[[ModuleType], None]]) -> ImportHook:
-    """Calls a function with each of these modules: at once if it is imported already, else when it has been imported.
-    Returns the hook that does so until it is uninstalled."""
+    """Calls a function with each of these modules that is imported already. Returns a hook that does so with the others
+    when they have been imported, as long as it is installed."""
     for name, callback in callbacks.items():
         module = sys.modules.get(name)
         if module is not None:
@@ -63,6 +63,4 @@ def after_import(callbacks: Mapping[str, Callable[[ModuleType], None]]) -> Impor
 
         loader.exec_module = exec_and_call
 
-    hook = ImportHook(callbacks, change)
-    hook.install()
-    return hook
+    return ImportHook(callbacks, change)

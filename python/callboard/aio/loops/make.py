@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from ... import patches
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -49,9 +51,9 @@ def _import_trio_asyncio() -> None:
     is not trio's: from then on they would run in trio."""
     if sys.modules.get("trio_asyncio") is None:
         policy = asyncio.get_event_loop_policy()
-        import trio_asyncio
+        import trio_asyncio  # noqa: F401
 
-        trio_asyncio._loop._FakedPolicy.policy = policy
+        patches.put("trio_asyncio._loop:_FakedPolicy.policy", policy)
 
 
 def check_options(backend: str, options: dict[str, Any] | None) -> None:

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
 
 from .base import ShellPart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class MagicLookup(ShellPart):
     """Finds magics."""
+
+    def init_magics(self) -> None:
+        """Makes the manager of magics, which loads them in one thread at a time."""
+        super().init_magics()
+        manager: Any = self.magics_manager
+        manager.load_lazy = functools.partial(_load_in_turn, manager.load_lazy)
 
     def find_magic(self, magic_name: str, magic_kind: str = "line") -> Any:
         """Finds a magic; in a subshell also those that users have defined in the main shell."""
@@ -41,6 +52,15 @@ class MagicLookup(ShellPart):
             if name in manager.lazy_magics or any(name in magics for magics in manager.magics.values()):
                 return True
         return False
+
+
+#: IPython imports magics on first use: another thread would find them half done.
+_loading = threading.RLock()
+
+
+def _load_in_turn(load: Callable[..., None], *args: Any) -> None:
+    with _loading:
+        load(*args)
 
 
 def _is_built_in(magic: Any) -> bool:

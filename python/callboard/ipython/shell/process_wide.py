@@ -3,17 +3,13 @@ other."""
 
 from __future__ import annotations
 
-import builtins
-import functools
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.builtin_trap import BuiltinTrap
 from IPython.core.display_trap import DisplayTrap
-from IPython.core.interactiveshell import InteractiveShell
-from IPython.core.magic import MagicsManager
 
+from ... import patches
 from ...context import current_cell, get_ipython, set_main_shell
 
 if TYPE_CHECKING:
@@ -32,7 +28,6 @@ def install(shell: MainShell) -> None:
     _set_builtins(shell)
     _replace_instance()
     _set_hooks()
-    _load_magics_in_turn()
 
 
 class PermanentBuiltins(BuiltinTrap):
@@ -64,32 +59,20 @@ def show_exception(etype: type, error: BaseException, traceback: TracebackType |
 
 
 def _set_builtins(shell: MainShell) -> None:
-    for name in ("exit", "quit"):
-        setattr(builtins, name, shell.exiter)
-    builtins.get_ipython = get_ipython  # type: ignore[attr-defined]
+    patches.put("builtins:exit", shell.exiter)
+    patches.put("builtins:quit", shell.exiter)
+    patches.put("builtins:get_ipython", get_ipython)
 
 
 def _replace_instance() -> None:
     """Lets ``InteractiveShell.instance()`` return the shell that the calling code belongs to."""
-    InteractiveShell.initialized = classmethod(lambda _cls: True)  # type: ignore[method-assign, assignment]
-    InteractiveShell.instance = classmethod(lambda _cls, *_a, **_k: get_ipython())  # type: ignore[method-assign, assignment]
+    patches.put("IPython.core.interactiveshell:InteractiveShell.initialized", classmethod(lambda _cls: True))
+    patches.put(
+        "IPython.core.interactiveshell:InteractiveShell.instance",
+        classmethod(lambda _cls, *_args, **_kwargs: get_ipython()),
+    )
 
 
 def _set_hooks() -> None:
-    sys.displayhook = lambda value: get_ipython().displayhook(value)
-    sys.excepthook = show_exception
-
-
-def _load_magics_in_turn() -> None:
-    """Lets one thread at a time load the magics that IPython imports on first use: others would find them half done."""
-    load = getattr(MagicsManager, "load_lazy", None)
-    if load is None:
-        return
-    turn = threading.RLock()
-
-    @functools.wraps(load)
-    def load_lazy(self: MagicsManager, *args: Any) -> None:
-        with turn:
-            load(self, *args)
-
-    MagicsManager.load_lazy = load_lazy  # type: ignore[method-assign]
+    patches.put("sys:displayhook", lambda value: get_ipython().displayhook(value))
+    patches.put("sys:excepthook", show_exception)

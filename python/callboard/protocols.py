@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from contextvars import Token
 
     from . import _core
@@ -43,11 +44,15 @@ class CellLike(Protocol):
     shown: tuple[BaseException | None, dict[str, Any]]
     exec_result: Any
     payloads: list[dict[str, Any]]
-    in_user_code: bool
-    interrupted: bool
-    timed_out: bool
-    abandoned: bool
-    ending: bool
+
+    @property
+    def interrupted(self) -> bool: ...
+
+    @property
+    def timed_out(self) -> bool: ...
+
+    @property
+    def is_abandoned(self) -> bool: ...
 
     @property
     def shell(self) -> ShellLike: ...
@@ -58,7 +63,15 @@ class CellLike(Protocol):
     @property
     def task(self) -> TaskLike: ...
 
+    def showing(self) -> AbstractContextManager[None]: ...
+
+    def notice_timeout(self) -> None: ...
+
     def timeout_error(self) -> TimeoutError: ...
+
+    def mark_interrupted(self) -> None: ...
+
+    def cancel(self) -> None: ...
 
 
 class ShellLike(Protocol):
@@ -107,3 +120,11 @@ class KernelServices(Protocol):
         *,
         cell_meta: dict[str, Any] | None = None,
     ) -> dict[str, Any]: ...
+
+
+class ThreadInterruptsLike(Protocol):
+    """`callboard.kernel.thread_interrupts.ThreadInterrupts`."""
+
+    def interrupt_all(self) -> None: ...
+
+    def interrupt_again(self) -> bool: ...

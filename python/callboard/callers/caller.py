@@ -27,6 +27,7 @@ from ..aio.queue import SingleAsyncQueue
 from ..aio.tracker import PendingManager, PendingTracker
 from ..aio.wakeups import Wakeups, attach, current_library
 from ..context_inheritance import guard_thread_starts
+from ..interrupts.call import Call
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..aio.group import PendingGroup
     from ..aio.loops.base import Loop, Task
     from ..aio.loops.guest import Guest
-    from ..cells.run import Cell
+    from ..protocols import CellLike
     from .start_stop import StartStopTask
 
 __all__ = ["Caller", "CallerCreateOptions"]
@@ -67,26 +68,6 @@ class CallerCreateOptions(TypedDict, total=False):
     no_debug: bool
 
 
-class Call:
-    """Something that runs, as an interrupt sees it."""
-
-    is_cell = False
-    #: The user's own code has control when its task runs: an exception raised now hits that code.
-    in_user_code = False
-    #: An interrupt has hit it, or asked for its cancellation.
-    interrupted = False
-    #: An interrupt has asked for its cancellation, or has been swallowed.
-    cancel_requested = False
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
-
-    def cancel(self) -> None:
-        """Cancels it as an interrupt does. May be called from any thread and by a signal handler."""
-        self.interrupted = self.cancel_requested = True
-        self.task.cancel_soon()
-
-
 class PendingCall(Call):
     """A call that has begun and not ended."""
 
@@ -99,7 +80,7 @@ class PendingCall(Call):
         self.why: str | None = None
 
     @property
-    def in_user_code(self) -> bool:  # type: ignore[override]
+    def in_user_code(self) -> bool:
         return self.guard.inside
 
     def cancel_pending(self, _message: str | None) -> None:
@@ -268,7 +249,7 @@ class Caller:
         if parent is not None:
             parent._offspring.add(self)
         #: What runs, by task: cells and calls.
-        self.running: dict[Any, Call | Cell] = {}
+        self.running: dict[Any, Call] = {}
         #: Takes requests.
         self.handle: Callable[[_core.Request], None] = _refuse_request
         #: Answers a request that its thread cannot work on, for this reason.
@@ -615,7 +596,7 @@ class Caller:
         try:
             for call in list(self.running.values()):
                 # The end of the loop cancels it.
-                call.interrupted = True
+                call.mark_interrupted()
             await self._end_all()
         finally:
             if self._loop is not None:
@@ -712,18 +693,18 @@ class Caller:
             self._contexts[self] = [1, None]
             self._first_context = self
 
-    def running_cells(self) -> list[Cell]:
+    def running_cells(self) -> list[CellLike]:
         """The cells that run in its thread now. From any thread, and by a signal handler."""
         return [call for call in list(self.running.values()) if call.is_cell]  # type: ignore[misc]
 
-    def interrupt(self, cells: list[Cell]) -> None:
+    def interrupt(self, cells: list[CellLike]) -> None:
         """Interrupts those of these cells that still run in its thread: what computes gets a `KeyboardInterrupt`, what
         awaits is cancelled. From any thread but its own."""
         running = [cell for cell in self.running_cells() if cell in cells]
         if not running:
             return
         for cell in running:
-            cell.interrupted = True
+            cell.mark_interrupted()
         hit = _core.raise_in_thread(self._ident, KeyboardInterrupt, USER_CODE, UNINTERRUPTIBLE_CODE)
         for cell in running:
             if len(running) > 1 or not hit:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..aio.cancellation import current_task, is_cancellation
 from ..context import current_cell, current_parent
+from ..interrupts.call import CANCELLED, NO_STOP
 from ..ipython.shell.errors import text_of
 from ..util.json import encode
-from .cell import Cell
+from .cell import ANSWERING, ENDED, IN_USER_CODE, Cell
 
 if TYPE_CHECKING:
     import contextvars
@@ -75,8 +76,8 @@ class CellRunner:
             if cell.tags.timeout:
                 timer = self._timeouts.start(cell, caller, cell.tags.timeout)
             try:
-                cell.in_user_code = True
-                if cell.interrupted:
+                cell.phase = IN_USER_CODE
+                if cell.stop_request is not NO_STOP:
                     raise KeyboardInterrupt
                 reply = await self._kernel.do_execute(
                     cell.code,
@@ -86,8 +87,8 @@ class CellRunner:
                     cell_meta=cell.parent.metadata,
                 )
             finally:
-                cell.in_user_code = False
-            if reply["status"] == "ok" and cell.cancel_requested and not task.is_being_cancelled():
+                cell.phase = ANSWERING
+            if reply["status"] == "ok" and cell.stop_request is CANCELLED and not task.is_being_cancelled():
                 # What it waited for ended before the cancellation came: the child process that got the same SIGINT,
                 # say.
                 raise KeyboardInterrupt
@@ -102,7 +103,7 @@ class CellRunner:
                 raise
         finally:
             del caller.running[raw]
-            cell.ending = True
+            cell.phase = ENDED
             if timer is not None:
                 timer.cancel()
             if task.is_being_cancelled():
@@ -123,7 +124,7 @@ def show(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
     elif is_cancellation(error):
         error = KeyboardInterrupt().with_traceback(error.__traceback__)
     if cell.timed_out and isinstance(error, KeyboardInterrupt):
-        cell.ending = True
+        cell.notice_timeout()
         error = cell.timeout_error().with_traceback(error.__traceback__)
     shell = cell.shell
     try:

@@ -31,7 +31,7 @@ class Timeouts:
         return self._control.call_later(seconds, self._time_is_up, cell, caller)
 
     def _time_is_up(self, cell: Cell, caller: Caller) -> None:
-        cell.timed_out = True
+        cell.time_is_up()
         if caller is self._main:
             self._interrupts.interrupt_only(cell)
         elif caller is self._control:
@@ -42,9 +42,8 @@ class Timeouts:
 
     def _give_up(self, cell: Cell) -> None:
         """Answers a cell whose time is up, and whose thread is in code that nothing can interrupt."""
-        if cell.ending:
+        if not cell.abandon():
             return
-        cell.abandoned = True
         reply: dict[str, Any] = {"execution_count": cell.number, "user_expressions": {}, "payload": []}
         if cell.tags.suppress_error:
             reply["status"] = "ok"

@@ -21,8 +21,8 @@ from .traceback_cutoff import ends_tracebacks
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..callers.caller import Call
-    from .threads import ThreadInterrupts
+    from ..protocols import ThreadInterruptsLike
+    from .call import Call
 
 # Event loops, and what stands between them and what they run.
 _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
@@ -52,7 +52,7 @@ class Interrupts:
         #: What runs on the main thread, by task: cells and calls.
         self._running: dict[Any, Call] = {}
         #: Interrupts what runs on other threads. None: interrupts are ignored.
-        self._threads: ThreadInterrupts | None = None
+        self._threads: ThreadInterruptsLike | None = None
         #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
         self._only: deque[Call] = deque()
         #: A handler of the user's (of comm messages) has control.
@@ -67,7 +67,7 @@ class Interrupts:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._deliver_what_is_swallowed()
 
-    def start(self, running: dict[Any, Call], threads: ThreadInterrupts) -> None:
+    def start(self, running: dict[Any, Call], threads: ThreadInterruptsLike) -> None:
         """Interrupts cells from now on: those of the main thread (`running`) and those of other threads."""
         self._running = running
         self._threads = threads
@@ -97,7 +97,7 @@ class Interrupts:
             elif threading.current_thread() is threading.main_thread():
                 self._again = set(self._running.values())
                 for call in self._again:
-                    call.interrupted = call.cancel_requested = True
+                    call.mark_swallowed()
                 interrupt_again()
             elif not threads.interrupt_again():
                 report(unraisable)
@@ -128,7 +128,7 @@ class Interrupts:
                 call.cancel()
         if current is not None:
             # Around its code, a cell looks at this itself.
-            current.interrupted = True
+            current.mark_interrupted()
             if current.in_user_code:
                 # A loop that runs inside the cell sees to this itself.
                 if sigint.outer_task() is not None or current.task.may_be_hit():

@@ -12,7 +12,6 @@ from ..callers.caller import UNINTERRUPTIBLE_CODE, USER_CODE, Caller
 from ..cells.run import CellRunner, show
 from ..cells.timeouts import Timeouts
 from ..cells.traceback_warmup import TracebackWarmup
-from ..interrupts.threads import ThreadInterrupts
 from ..ipython import compiler
 from ..ipython.shell import process_wide
 from ..ipython.shell.shell import ZMQInteractiveShell
@@ -24,6 +23,7 @@ from .dispatch import Dispatcher
 from .execute import do_execute
 from .shells import Shells
 from .shutdown import Shutdown
+from .thread_interrupts import ThreadInterrupts
 
 if TYPE_CHECKING:
     from comm.base_comm import CommManager

@@ -17,6 +17,8 @@ from .process_wide import show_exception
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from ...protocols import CellLike
+
 
 class ErrorDisplay(ShellPart):
     """Publishes exceptions, and tells the cell that it has failed."""
@@ -45,7 +47,7 @@ class ErrorDisplay(ShellPart):
                 # What has stopped the cell has stopped a part of it first, which has shown it.
                 cell.error = cell.shown[1]
                 return
-            cell.ending = True
+            cell.notice_timeout()
             replacement: BaseException = KeyboardInterrupt()
             if cell.timed_out:
                 replacement = cell.timeout_error()
@@ -59,15 +61,12 @@ class ErrorDisplay(ShellPart):
             self._showtraceback(etype, value, [line.rstrip("\n") for line in lines])
             return
         tracebacks.prepare()
-        if cell is None or not cell.interrupted:
+        if cell is None or not cell.interrupted or part_of_cell.get():
             super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
             return
         # A second interrupt must not end the display of the first one.
-        before, cell.in_user_code = cell.in_user_code, False
-        try:
+        with cell.showing():
             super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
-        finally:
-            cell.in_user_code = before
 
     def show_usage_error(self, exc: BaseException) -> None:
         """Shows how a magic is used, without a traceback."""
@@ -88,26 +87,25 @@ class ErrorDisplay(ShellPart):
     def _show_error(self, error: BaseException, content: dict[str, Any]) -> None:
         """Publishes an exception, and records in the cell that it has been shown."""
         cell = current_cell.get()
-        is_part = part_of_cell.get()
-        # Other tasks and threads of the cell do not end it.
-        if cell is None or not (is_part or current_task() is cell.task.raw):
-            self.kernel.core.publish("error", encode(content))
-            return
-        # An interrupt between publishing and recording would have it shown never, or twice.
-        before, cell.in_user_code = cell.in_user_code, False
-        try:
-            if cell.abandoned:
-                pass
-            elif cell.tags.suppress_error:
-                print("\N{WARNING SIGN}")
-            else:
-                self.kernel.core.publish("error", encode(content))
-            if is_part:
-                cell.shown = error, content
-            else:
+        if cell is not None and part_of_cell.get():
+            self._publish_error(cell, content)
+            cell.shown = error, content
+        elif cell is not None and current_task() is cell.task.raw:
+            # An interrupt between publishing and recording would have it shown never, or twice.
+            with cell.showing():
+                self._publish_error(cell, content)
                 cell.error = content
-        finally:
-            cell.in_user_code = before
+        else:
+            # Other tasks and threads of the cell do not end it.
+            self.kernel.core.publish("error", encode(content))
+
+    def _publish_error(self, cell: CellLike, content: dict[str, Any]) -> None:
+        if cell.is_abandoned:
+            return
+        if cell.tags.suppress_error:
+            print("\N{WARNING SIGN}")
+        else:
+            self.kernel.core.publish("error", encode(content))
 
     @property
     def excepthook(self) -> Any:  # type: ignore[override]

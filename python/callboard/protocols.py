@@ -80,7 +80,6 @@ class ShellLike(Protocol):
     subshell_id: str | None
     kernel: KernelServices
     displayhook: Any
-    events: Any
 
     @property
     def parent_request(self) -> _core.Parent | None: ...
@@ -98,6 +97,10 @@ class ShellLike(Protocol):
     def transform_cell(self, raw_cell: str) -> str: ...
 
     async def run_cell_async(self, raw_cell: str, **options: Any) -> Any: ...
+
+    async def run_cell_and_trigger(
+        self, code: str, *, store_history: bool = False, silent: bool = False, cell_id: str | None = None
+    ) -> Any: ...
 
     def show_plainly(self, error: BaseException) -> None: ...
 

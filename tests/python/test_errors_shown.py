@@ -120,6 +120,6 @@ def test_an_interrupt_while_a_statement_is_compiled_is_shown(client: Client) -> 
         assert run.stdout == "first\n"
         assert run.stderr == ""
         assert run.reply["ename"] == run.error["ename"] == "KeyboardInterrupt"
-        assert "async_magics" not in "".join(run.error["traceback"])
+        assert "callboard/ipython/magics" not in "".join(run.error["traceback"])
     finally:
         client.run("kind.__call__ = before")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from ..cells.run import show
@@ -22,25 +21,9 @@ async def do_execute(
     cell = current_cell.get()
     assert cell is not None
     shell = cell.shell
-    failed = None
-    try:
-        transformed = shell.transform_cell(code)
-    except Exception:  # noqa: BLE001 - a transformer of the user's; IPython shows it
-        transformed, failed = code, sys.exc_info()
-    result = None
-    try:
-        result = await shell.run_cell_async(
-            code,
-            store_history=store_history,
-            silent=silent,
-            transformed_cell=transformed,
-            preprocessing_exc_tuple=failed,
-            cell_id=(cell_meta or {}).get("cellId"),
-        )
-    finally:
-        shell.events.trigger("post_execute")
-        if not silent:
-            shell.events.trigger("post_run_cell", result)
+    result = await shell.run_cell_and_trigger(
+        code, store_history=store_history, silent=silent, cell_id=(cell_meta or {}).get("cellId")
+    )
     reply: dict[str, Any] = {"execution_count": cell.number}
     error = result.error_before_exec or result.error_in_exec
     has_failed = error is not None or cell.error is not None

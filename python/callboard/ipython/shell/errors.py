@@ -11,13 +11,15 @@ from ...context import current_cell, part_of_cell
 from ...interrupts.traceback_cutoff import cut_traceback
 from ...util.json import encode
 from .. import tracebacks
-from .base import ShellPart
 from .process_wide import show_exception
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from ...protocols import CellLike
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 
 class ErrorDisplay(ShellPart):
@@ -60,6 +62,10 @@ class ErrorDisplay(ShellPart):
             lines = traceback.format_exception(etype, value, tb and (tb.tb_next or tb))
             self._showtraceback(etype, value, [line.rstrip("\n") for line in lines])
             return
+        # Imported with the first traceback: a kernel starts without it.
+        from ..magics.own_frames import cut_own_frames
+
+        cut_own_frames((sys.exc_info() if exc_tuple is None else exc_tuple)[2])
         tracebacks.prepare()
         if cell is None or not cell.interrupted or part_of_cell.get():
             super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...context import current_cell
-from .base import ShellPart
 
 if TYPE_CHECKING:
     import threading
+
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 
 class ExecutionCount(ShellPart):

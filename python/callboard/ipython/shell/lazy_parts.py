@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import types
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...util.lazy_attribute import LazyAttribute
-from .base import ShellPart
+
+if TYPE_CHECKING:
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 
 class LazyParts(ShellPart):

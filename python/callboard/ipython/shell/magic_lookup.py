@@ -6,10 +6,12 @@ import functools
 import threading
 from typing import TYPE_CHECKING, Any
 
-from .base import ShellPart
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 
 class MagicLookup(ShellPart):
@@ -34,7 +36,7 @@ class MagicLookup(ShellPart):
         return self.find_magic(magic_name, "cell")
 
     def _find_with_lazy_load(self, type_: str, magic_name: str) -> Any:
-        return self._or_that_of_main(super()._find_with_lazy_load(type_, magic_name), magic_name, type_)
+        return self.find_magic(magic_name, type_)
 
     def _or_that_of_main(self, found: Any, name: str, kind: str) -> Any:
         """Prefers the user's magic of the main shell to one that is built in, or none."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.payload import PayloadManager
 
 from ...context import current_cell
-from .base import ShellPart
+
+if TYPE_CHECKING:
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 
 class CellPayloads(PayloadManager):

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...context import Parent, current_parent
 from ...util.json import encode
-from .base import ShellPart
 
 if TYPE_CHECKING:
     from contextvars import Token
+
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 #: The latest messages that were given to `set_parent`, for `get_parent`.
 _given_parents: dict[Parent, dict[str, Any]] = {}

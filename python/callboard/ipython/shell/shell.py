@@ -21,6 +21,7 @@ from ..history import History, SubshellHistory
 from ..input_transform import Prefilter, Transformer
 from ..magics.async_magics import AsyncMagics
 from ..magics.kernel_magics import KernelMagics
+from ..magics.shell_commands import ShellCommands
 from .errors import ErrorDisplay
 from .execution_count import ExecutionCount
 from .lazy_parts import LazyParts
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from ...protocols import CellLike, KernelServices, ShellLike
 
 
-class ShellParts(ErrorDisplay, ExecutionCount, RequestParent, Payloads, LazyParts, MagicLookup, Subshell, AsyncMagics):
+class ShellParts(
+    ErrorDisplay, ExecutionCount, RequestParent, Payloads, LazyParts, MagicLookup, Subshell, AsyncMagics, ShellCommands
+):
     """What is different from IPython's shell, but for its set-up."""
 
 

@@ -9,11 +9,13 @@ import os
 import types
 from typing import TYPE_CHECKING, Any
 
-from .base import ShellPart
-
 if TYPE_CHECKING:
     import threading
     from typing import Self
+
+    from .base import ShellPart
+else:
+    ShellPart = object
 
 
 class _ReadThrough(dict[str, Any]):

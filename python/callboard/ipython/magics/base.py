@@ -1,0 +1,25 @@
+"""The shell as the modules of this folder see it. For type checkers only: at run time `object` takes its place, because
+traitlets takes a millisecond for each of its classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.interactiveshell import InteractiveShell
+
+if TYPE_CHECKING:
+    import ast
+
+    from IPython.core.interactiveshell import ExecutionResult
+
+
+class MagicShell(InteractiveShell):
+    """IPython's shell, with the methods that these modules call of each other."""
+
+    def awaits(self, method: str, args: list[ast.expr]) -> bool: ...
+
+    def cells_given_by(self, magic: Any, line: str) -> list[str]: ...
+
+    async def run_cell_and_trigger(self, code: str) -> ExecutionResult: ...
+
+    def run_command(self, argv: list[str], *args: Any, **kwargs: Any) -> int: ...

@@ -10,7 +10,6 @@ import logging
 import subprocess
 import sys
 import textwrap
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import callboard
 import pytest
 from callboard import patches
 from callboard.patches import TABLE, Patch
+from releases import release
 from support import Kernel
 
 if TYPE_CHECKING:
@@ -26,23 +26,6 @@ if TYPE_CHECKING:
     from support import Client
 
 PACKAGE = Path(callboard.__file__).parent
-
-#: Distributions whose name is not that of their package.
-DISTRIBUTIONS = {
-    "IPython": "ipython",
-    "pygments": "Pygments",
-    "stack_data": "stack-data",
-    "trio_asyncio": "trio-asyncio",
-}
-
-
-def release(module: str) -> str:
-    """The library that a module belongs to, and its installed version."""
-    package = module.partition(".")[0]
-    if package in sys.stdlib_module_names:
-        return f"Python {sys.version.split()[0]}"
-    name = DISTRIBUTIONS.get(package, package)
-    return f"{name} {metadata.version(name)}"
 
 
 def run(code: str) -> Any:

@@ -105,7 +105,7 @@ def awaited(task: Any, shell: ZMQInteractiveShell) -> list[FrameType]:
             break
         if is_in_cell:
             frames.append(frame)
-        is_in_cell = is_in_cell or frame.f_code.co_filename in shell.compile._filename_map
+        is_in_cell = is_in_cell or shell.compile.format_code_name(frame.f_code.co_filename) is not None
         coroutine = getattr(coroutine, "cr_await", None)
     return frames
 

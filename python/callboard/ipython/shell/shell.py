@@ -160,12 +160,12 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
         self.builtin_trap = PermanentBuiltins(shell=self)
 
     def init_displayhook(self) -> None:
-        user_ns = self._user_ns
+        user_ns = self.user_ns
         if self.shares_variables:
             # The hook sets _ to "" when it is made.
-            self._user_ns = {}
+            self.user_ns = {}
         super().init_displayhook()
-        self._user_ns = user_ns
+        self.user_ns = user_ns
         self.display_trap = PermanentDisplay(hook=self.displayhook)
 
     # -- cells ------------------------------------------------------------------------------------------

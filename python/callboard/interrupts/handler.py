@@ -41,10 +41,10 @@ class Interrupts:
     """Turns SIGINT into ``KeyboardInterrupt`` in user code that runs, and into cancellation of cells that
     await.
 
-    A blocking system call of the main thread has been cut short by the signal itself; the handler below is
-    what Python calls then. While the event loop waits for something to happen, raising there would end the
-    loop and not the cell: the cell's task is cancelled instead, and shows a ``KeyboardInterrupt``
-    (ipykernel cannot interrupt ``await asyncio.sleep(60)`` otherwise either).
+    A blocking system call of the main thread has been cut short by the signal itself; Python calls the handler below
+    then. While the event loop waits, raising there would end the loop and not the cell: the cell's task is cancelled
+    instead, and shows a ``KeyboardInterrupt`` (ipykernel cannot interrupt ``await asyncio.sleep(60)`` otherwise
+    either).
     """
 
     def __init__(self) -> None:
@@ -53,12 +53,11 @@ class Interrupts:
         self._running: dict[Any, Call] = {}
         #: Interrupts what runs on other threads. None: interrupts are ignored.
         self._threads: ThreadInterruptsLike | None = None
-        #: The next interrupt is for these cells alone: their time is up. Added to by another thread.
+        #: The next SIGINT is for these alone: their time is up, or an interrupt of theirs was swallowed. Added to by
+        #: any thread.
         self._only: deque[Call] = deque()
-        #: A handler of the user's (of comm messages) has control.
+        #: A comm handler of the user's has control.
         self.in_handler = False
-        #: What a swallowed interrupt is delivered to again, while it is on its way.
-        self._again: set[Call] | None = None
 
     def install(self) -> None:
         """Handles SIGINT from now on, including one that has been held back so far. Ignores it until `start`."""
@@ -77,7 +76,8 @@ class Interrupts:
         self._threads = None
 
     def begin_cell(self) -> None:
-        """Before a cell runs on the main thread: earlier ones may have set handlers of SIGINT, and set ours again."""
+        """Watches over SIGINT again, before a cell runs on the main thread: an earlier one may have set a handler of
+        its own and set ours again, which ends the watch."""
         watch_sigint()
 
     def interrupt_only(self, call: Call) -> None:
@@ -86,59 +86,55 @@ class Interrupts:
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _deliver_what_is_swallowed(self) -> None:
-        """Python swallows what is raised in a finalizer, a hook of ``fork`` or a callback of C code. An interrupt
-        that happens to hit one of these is delivered again."""
+        """Delivers an interrupt again that Python has swallowed, because it has hit a finalizer, a hook of ``fork`` or
+        a callback of C code."""
         report = sys.unraisablehook
 
         def hook(unraisable: Any) -> None:
             threads = self._threads
             if unraisable.exc_type is not KeyboardInterrupt or threads is None or os.getpid() != self._pid:
                 report(unraisable)
-            elif threading.current_thread() is threading.main_thread():
-                self._again = set(self._running.values())
-                for call in self._again:
+            elif threading.current_thread() is not threading.main_thread():
+                if not threads.interrupt_again():
+                    report(unraisable)
+            elif running := set(self._running.values()):
+                for call in running:
                     call.mark_swallowed()
+                self._only.extend(running)
                 interrupt_again()
-            elif not threads.interrupt_again():
-                report(unraisable)
 
         patches.put("sys:unraisablehook", hook)
 
     @ends_tracebacks
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         sigint.sigint_noticed()
-        again, self._again = self._again, None
-        running = set(self._running.values())
         threads = self._threads
-        if threads is None or (again is not None and again.isdisjoint(running)):
+        if threads is None:
             return
-        current = self.current()
+        running = set(self._running.values())
+        current = self._current()
         only = [self._only.popleft() for _ in range(len(self._only))]
         if only:
             running.intersection_update(only)
-            if current not in running:
-                for call in running:
-                    call.cancel()
-                return
-        elif again is None:
+        else:
             threads.interrupt_all()
-        # Whatever else runs at this moment, cells that wait are to stop.
+        # Whatever has control at this moment, cells that wait are to stop.
         for call in running:
             if call is not current and call.is_cell:
                 call.cancel()
-        if current is not None:
+        if current is not None and current in running:
             # Around its code, a cell looks at this itself.
             current.mark_interrupted()
             if current.in_user_code:
-                # A loop that runs inside the cell sees to this itself.
+                # A loop that runs inside the cell does this itself.
                 if sigint.outer_task() is not None or current.task.may_be_hit():
                     sigint.interrupt(signum, frame)
                 else:
                     current.cancel()
-        elif self.in_handler or self._is_user_callback(frame):
+        elif not only and (self.in_handler or self._is_user_callback(frame)):
             sigint.interrupt(signum, frame)
 
-    def current(self) -> Call | None:
+    def _current(self) -> Call | None:
         """The cell or call that has control on the main thread right now, as opposed to waiting."""
         if threading.current_thread() is not threading.main_thread():
             return None

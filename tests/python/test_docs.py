@@ -23,6 +23,23 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_exist(page: Path) -> None:
+    folders = "benches|docs|examples|fuzz|python|scripts|src|tests|vendor"
+    names = set(re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text()))
+    # The one that the reader writes.
+    names.discard("tests/mine.rs")
+    assert sorted(name for name in names if not (ROOT / name).exists()) == []
+
+
+def test_code_that_the_first_hour_breaks_is_there() -> None:
+    page = (ROOT / "docs/first-hour.md").read_text()
+    edits = re.findall(r"^perl -pi -e 's/([^/]+)/[^/]*/' (\S+)$", page, re.MULTILINE)
+    assert len(edits) == 2
+    for pattern, file in edits:
+        assert re.search(pattern, (ROOT / file).read_text()), f"{file} has no {pattern}"
+
+
 def test_the_tests_of_promises_are_there() -> None:
     page = ROOT / "docs/concurrency.md"
     rows = re.findall(r"^\| (A\d+) \|.*\| (.*) \|$", page.read_text(), re.MULTILINE)
@@ -42,13 +59,16 @@ def test_the_tests_that_reliability_names_are_there() -> None:
         assert re.search(rf"(?:def|fn) {test}\(", text), f"there is no {test} in {where}"
 
 
-def test_every_actor_is_described() -> None:
+def test_every_actor_and_every_folder_is_described() -> None:
     text = (ROOT / "actors.md").read_text()
-    files = {
-        path.name for path in (ROOT / "src/actors").glob("*.rs") if re.search(r"impl\S* Actor for", path.read_text())
-    }
-    assert "caller.rs" in files
-    assert sorted(name for name in files if f"actors/{name}" not in text) == []
-    modules = {path.name for path in (ROOT / "python/callboard").glob("*.py")}
-    known = {"__init__.py", "__main__.py", "command.py", "kernelspec.py", "jsonutil.py", "utils.py"}
-    assert sorted(name for name in modules - known if f"`{name}`" not in text) == []
+    actors = [
+        path.relative_to(ROOT / "src").with_suffix("")
+        for path in (ROOT / "src/actors").rglob("*.rs")
+        if re.search(r"impl\S* Actor for", path.read_text())
+    ]
+    names = {str(path.parent if path.name == "mod" else path) for path in actors}
+    assert "actors/caller" in names
+    assert sorted(name for name in names if name not in text) == []
+    package = ROOT / "python/callboard"
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert sorted(name for name in folders if f"`{name}/" not in text) == []

@@ -72,3 +72,6 @@ def test_every_actor_and_every_folder_is_described() -> None:
     package = ROOT / "python/callboard"
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
     assert sorted(name for name in folders if f"`{name}/" not in text) == []
+    modules = {path.name for path in package.glob("*.py")}
+    known = {"__init__.py", "__main__.py", "cli.py", "kernelspec.py", "utils.py"}
+    assert sorted(name for name in modules - known if f"`{name}`" not in text) == []

@@ -38,7 +38,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
 
     name = "ipython-kernel"
     description = "A Jupyter kernel for Python"
-    classes = [ZMQInteractiveShell, ProfileDir, HistoryManager, ZMQDisplayPublisher]
+    classes: Any = [ZMQInteractiveShell, ProfileDir, HistoryManager, ZMQDisplayPublisher]
 
     capture_fd_output = Bool(
         True, help="Show what C code and child processes write to file descriptors 1 and 2 in the cell that runs"
@@ -128,7 +128,7 @@ def _with_file(function: Callable[..., Any], position: int, file: TextIO) -> Cal
     return with_file
 
 
-def _subclasses(cls: type) -> set[type]:
+def _subclasses(cls: type[Any]) -> set[type[Any]]:
     found = {cls}
     for sub in cls.__subclasses__():
         found |= _subclasses(sub)

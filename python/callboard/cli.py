@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return start(args[1:])
     options = _parser().parse_args(args)
     try:
-        return options.run(options)
+        return int(options.run(options))
     except ModuleNotFoundError as error:
         if error.name != "jupyter_client":
             raise

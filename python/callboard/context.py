@@ -80,7 +80,8 @@ class HasParent:
     @property
     def parent_header(self) -> dict[str, Any]:
         """The header of the request that the calling code runs for; empty if there is none."""
-        return get_ipython().get_parent().get("header", {})
+        header: dict[str, Any] = get_ipython().get_parent().get("header", {})
+        return header
 
     @parent_header.setter
     def parent_header(self, parent: dict[str, Any]) -> None:
@@ -113,9 +114,12 @@ def report_for_parent(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> 
 
 def _context_of(what: dict[str, Any]) -> Context | None:
     """The context of the task, future or handle that an exception handler is called for."""
-    for thing in (what.get("task"), what.get("future"), what.get("handle")):
+    for name in ("task", "future", "handle"):
+        thing: Any = what.get(name)
+        context: Context | None
         if hasattr(thing, "get_context"):
-            return thing.get_context()
+            context = thing.get_context()
+            return context
         # Before Python 3.12. (uvloop's handles have neither, but call the handler in their context.)
         context = getattr(thing, "_context", None)
         if context is None and sys.version_info < (3, 12):

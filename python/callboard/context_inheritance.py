@@ -102,7 +102,7 @@ def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[
 
 
 def _patch_pool() -> None:
-    original = ThreadPoolExecutor.submit
+    original: Any = ThreadPoolExecutor.submit
 
     @functools.wraps(original)
     def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -114,7 +114,7 @@ def _patch_pool() -> None:
     patches.put("concurrent.futures.thread:ThreadPoolExecutor.submit", submit)
 
 
-def _call_for(values: list[tuple[ContextVar[Any], Any]], fn: Any, args: tuple, kwargs: dict) -> Any:
+def _call_for(values: list[tuple[ContextVar[Any], Any]], fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tokens = [(variable, variable.set(value)) for variable, value in values]
     try:
         return fn(*args, **kwargs)

@@ -24,7 +24,7 @@ def spec(
     env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The content of ``kernel.json`` for this Python."""
-    kernel = json.loads((RESOURCES / "kernel.json").read_text())
+    kernel: dict[str, Any] = json.loads((RESOURCES / "kernel.json").read_text())
     kernel["argv"] = [sys.executable, "-m", "callboard", "-f", "{connection_file}", *(extra_arguments or [])]
     if not _core.has_curve:
         # What comes with the package is for the usual build.

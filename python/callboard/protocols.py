@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from contextlib import AbstractContextManager
     from contextvars import Token
 
@@ -79,6 +80,7 @@ class ShellLike(Protocol):
 
     subshell_id: str | None
     kernel: KernelServices
+    compile: Any
     displayhook: Any
 
     @property
@@ -96,7 +98,16 @@ class ShellLike(Protocol):
 
     def transform_cell(self, raw_cell: str) -> str: ...
 
-    async def run_cell_async(self, raw_cell: str, **options: Any) -> Any: ...
+    def run_cell_async(
+        self,
+        raw_cell: str,
+        *,
+        store_history: bool = ...,
+        silent: bool = ...,
+        transformed_cell: str | None = ...,
+        preprocessing_exc_tuple: Any = ...,
+        cell_id: str | None = ...,
+    ) -> Coroutine[Any, Any, Any]: ...
 
     async def run_cell_and_trigger(
         self, code: str, *, store_history: bool = False, silent: bool = False, cell_id: str | None = None

@@ -12,7 +12,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ..ipython import tracebacks
-from ..util.switch_interval import short_switch_interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..callers.caller import Caller
     from ..ipython.shell.shell import ZMQInteractiveShell
-    from .cell import Cell
+    from ..protocols import CellLike, ShellLike
 
 logger = logging.getLogger("callboard.shell")
 
@@ -47,7 +46,7 @@ class TracebackWarmup:
             self._is_watching = True
             self._control.call_later(LONG, self._look, [])
 
-    def _look(self, before: list[Cell]) -> None:
+    def _look(self, before: list[CellLike]) -> None:
         running = self._caller.running_cells()
         long = [cell for cell in running if any(cell is other for other in before)]
         if running and not long:
@@ -55,7 +54,7 @@ class TracebackWarmup:
             return
         self._go_on(self._steps(long))
 
-    def _steps(self, cells: list[Cell]) -> Iterator[None]:
+    def _steps(self, cells: list[CellLike]) -> Iterator[None]:
         """Between these steps the thread is free for requests: somebody may wait for completion."""
         if cells and not self._is_ready:
             self._is_ready = True
@@ -71,6 +70,8 @@ class TracebackWarmup:
                 yield
 
     def _go_on(self, steps: Iterator[None]) -> None:
+        from ..util.switch_interval import short_switch_interval
+
         try:
             with short_switch_interval():
                 next(steps)
@@ -94,7 +95,7 @@ def show_one(shell: ZMQInteractiveShell) -> None:
         formatter.structured_traceback(RuntimeError, error, error.__traceback__)
 
 
-def awaited(task: Any, shell: ZMQInteractiveShell) -> list[FrameType]:
+def awaited(task: Any, shell: ShellLike) -> list[FrameType]:
     """The frames of what the code of a cell awaits now, outermost first."""
     frames: list[FrameType] = []
     is_in_cell = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import context
 from ..cells.queue import CellQueue
 from ..ipython.shell.errors import text_of
-from ..requests import comms, introspection
+from ..requests import comms
 from ..util.json import encode
 
 if TYPE_CHECKING:
@@ -136,6 +136,9 @@ class Dispatcher:
             self._interrupts.in_handler = False
 
     def _handle_introspection(self, request: _core.Request) -> None:
+        # Not before it is needed: a kernel may never get such a request.
+        from ..requests import introspection
+
         introspection.handle(self._shells.of(self._known(request.subshell_id)), request)
 
     def _known(self, subshell: str | None) -> str | None:

@@ -92,7 +92,7 @@ class Kernel:
         self._shutdown = Shutdown(main, dispatcher.serve_main(main), self.comm_manager)
         main.on_stop = self._shutdown.begin
         dispatcher.serve_control(control)
-        Caller.on_new = staticmethod(dispatcher.serve)  # type: ignore[method-assign]
+        Caller.on_new = staticmethod(dispatcher.serve)
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
         UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, show.__code__))
         control._start_thread()

@@ -32,7 +32,9 @@ class Shells:
 
     def prepare(self, subshell_id: str) -> None:
         """Makes the shell of a subshell, and what IPython makes when something is displayed for the first time."""
-        self.of(subshell_id).display_formatter.format(object())
+        formatter = self.of(subshell_id).display_formatter
+        assert formatter is not None
+        formatter.format(object())
 
     def drop(self, subshell_id: str) -> None:
         """Closes the shell of a subshell that has ended."""

@@ -1,4 +1,4 @@
-"""``python -m callboard -f FILE``: how Jupyter starts the kernel."""
+"""``python -m callboard -f FILE``: the command that Jupyter starts the kernel with."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Configuration: profiles, configuration files, command line, startup files, as IPython has them."""
+"""IPython's configuration: profiles, configuration files, command line, startup files."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from .interrupts.handler import Interrupts
 
-# Classes of ipykernel's that configuration files and command lines of notebooks name; what they say about
-# sockets is in the connection file, and what they say about the rest is IPython's.
+# Classes of ipykernel that configuration files and command lines name. Their options are ignored without a warning:
+# those of sockets are in the connection file, the others are IPython's.
 _KNOWN_ELSEWHERE = {"IPythonKernel", "Kernel", "Session", "ConnectionFileMixin", "Application"}
 
 
 class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
-    """Reads the same configuration files as ipykernel, ``ipython_config.py`` and ``ipython_kernel_config.py`` of
-    the profile, and has the name that these and libraries know it by (``c.IPKernelApp.exec_lines``)."""
+    """Reads the configuration files that ipykernel reads: ``ipython_config.py`` and ``ipython_kernel_config.py`` of the
+    profile. Its name is the one that these files and libraries use (``c.IPKernelApp.exec_lines``)."""
 
     name = "ipython-kernel"
     description = "A Jupyter kernel for Python"
@@ -70,7 +70,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         self.kernel.run()
 
     def parse_command_line(self, argv: list[str] | None = None) -> None:
-        """Reads the options. Without any, nothing is done: making the parser takes as long as ten cells."""
+        """Reads the options. Does nothing without any: making the parser takes as long as ten cells."""
         if argv:
             super().parse_command_line(argv)
 
@@ -78,7 +78,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         """Leaves ``sys.excepthook`` alone: a traceback in the log says more than a crash report."""
 
     def init_gui_pylab(self) -> None:
-        """Plots are shown inline, unless the user has chosen otherwise; matplotlib is not imported here."""
+        """Shows plots inline, unless ``MPLBACKEND`` is set. Imports no matplotlib."""
         if not os.environ.get("MPLBACKEND"):
             os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         try:
@@ -87,21 +87,21 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
             self.log.warning("matplotlib could not be set up", exc_info=True)
 
     def _keep_the_terminal(self) -> None:
-        """Logs and crash dumps go to the terminal also when descriptor 2 shows up in cells."""
+        """Keeps logs and crash dumps on the terminal when file descriptor 2 is captured for cells."""
         terminal = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
         for handler in self.log.handlers:
             if isinstance(handler, logging.StreamHandler):
                 handler.setStream(terminal)
         faulthandler.enable(terminal)
         _core.prepare_for_crash()
-        # What users enable would go to descriptor 2, a pipe that nobody reads any more when the process dies.
+        # A user's faulthandler would write to descriptor 2: a pipe that is not read any more when the process dies.
         patches.wrap("faulthandler:enable", functools.partial(_with_file, position=0, file=terminal))
         patches.wrap("faulthandler:register", functools.partial(_with_file, position=1, file=terminal))
 
     def _warn_of_unknown_classes(self, argv: list[str]) -> None:
         if not argv:
             return
-        # Where the classes are that are there only when they are needed.
+        # Defines the configurable classes that are imported lazily.
         from IPython.core import completer, oinspect  # noqa: F401
 
         known = {cls.__name__ for cls in _subclasses(Configurable)} | _KNOWN_ELSEWHERE
@@ -112,8 +112,8 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
 
 
 def _with_file(function: Callable[..., Any], position: int, file: TextIO) -> Callable[..., Any]:
-    """A function of `faulthandler` that writes to this file where none is named, or standard error. `position`: that of
-    its argument ``file``."""
+    """Wraps a function of `faulthandler`: it writes to this file if called with no file or with standard error.
+    `position`: that of its argument ``file``."""
 
     @functools.wraps(function)
     def with_file(*args: Any, **kwargs: Any) -> Any:

@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list the kernelspecs that start callboard")
     listing.set_defaults(run=_list)
 
-    # Only for the help: everything behind it is the kernel's own command line.
+    # For the help only: `main` passes the arguments behind `start` to the kernel.
     commands.add_parser("start", help="start a kernel; `callboard start --help` lists its options", add_help=False)
     return parser
 

@@ -1,4 +1,4 @@
-"""Which request, cell and shell the calling code belongs to."""
+"""The request, cell and shell that the calling code belongs to."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ __all__ = [
     "set_main_shell",
 ]
 
-#: The cell that the calling code belongs to; it may have ended.
+#: The cell that the calling code belongs to. It may have ended.
 current_cell: ContextVar[CellLike | None] = ContextVar("callboard_cell", default=None)
 
-#: The calling code runs as a part of its cell, which waits for it in another task: that of ``%%thread``, say.
+#: Whether the calling code runs as a part of its cell in another task, for which the cell waits (``%%thread``).
 part_of_cell: ContextVar[bool] = ContextVar("callboard_part", default=False)
 
-#: The shell of a subshell that the calling code belongs to, where it belongs to no cell.
+#: The shell of the subshell that the calling code belongs to, if it belongs to no cell (comm handlers).
 current_shell: ContextVar[ShellLike | None] = ContextVar("callboard_shell", default=None)
 
-#: What tells which request, cell and shell code belongs to.
+#: The variables that threads and callbacks inherit.
 _VARIABLES: tuple[ContextVar[Any], ...] = (current_parent, current_cell, current_shell)
 
 #: The shell that is no subshell; None until there is a kernel.
@@ -47,7 +47,7 @@ _main_shell: ShellLike | None = None
 
 
 def set_main_shell(shell: ShellLike) -> None:
-    """Makes this the shell of all code that belongs to no other one."""
+    """Makes this the shell of all code that belongs to no subshell."""
     global _main_shell
     _main_shell = shell
 
@@ -74,8 +74,8 @@ def request_variables() -> list[tuple[ContextVar[Any], Any]]:
 
 
 class HasParent:
-    """Which request the output of the calling code belongs to, under the names that ipykernel's streams and displays
-    have for it. Here it is the same for all of them and for the shell."""
+    """The request that output of the calling code belongs to, under the names that ipykernel's streams and displays
+    have for it. All of them share it with the shell."""
 
     @property
     def parent_header(self) -> dict[str, Any]:
@@ -88,8 +88,8 @@ class HasParent:
         self.set_parent(parent)
 
     def set_parent(self, parent: dict[str, Any]) -> None:
-        """Lets output of the calling context belong to this request (a message dict, or its header) from now on, and
-        that of threads which belong to none."""
+        """Assigns output of the calling context to this request (a message dict, or its header), and that of threads
+        without a request."""
         get_ipython().set_parent(parent)
 
     def set_thread_parent(self, parent: dict[str, Any]) -> Token[Parent]:
@@ -102,11 +102,11 @@ class HasParent:
 
 
 def report_for_parent(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
-    """An exception handler for asyncio's loops: reports what tasks and callbacks raise as output of the cell that has
-    started them, whichever runs now."""
+    """Reports an exception of a task or callback in the cell that has started it. An exception handler for asyncio
+    loops."""
     with _as_in(_context_of(what)):
         if isinstance(loop, asyncio.BaseEventLoop):
-            # Not the loop's own one: that of trio-asyncio ends the loop.
+            # Not the loop's own handler: that of trio-asyncio ends the loop.
             asyncio.BaseEventLoop.default_exception_handler(loop, what)
         else:
             loop.default_exception_handler(what)
@@ -131,9 +131,9 @@ def _context_of(what: dict[str, Any]) -> Context | None:
 
 @contextlib.contextmanager
 def _as_in(context: Context | None) -> Iterator[None]:
-    """Lets the block belong to the same request as what runs in this context; without a context, to its own.
+    """Assigns the block to the request of this context; leaves it alone if there is none.
 
-    Runs nothing in the context itself, which may be in use.
+    Copies the variables, because the context itself may be in use.
     """
     tokens = [(variable, variable.set(context[variable])) for variable in _VARIABLES if context and variable in context]
     try:

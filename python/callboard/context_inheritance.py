@@ -1,7 +1,7 @@
-"""Lets threads, thread pools and trio's system tasks belong to the request that has started them.
+"""Makes threads, thread pools and trio's system tasks inherit the request of the code that starts them.
 
-asyncio hands a context on to tasks and callbacks by itself; ``threading`` does not (before Python 3.14, and there by
-option only), nor does trio for system tasks.
+asyncio passes contexts on to tasks and callbacks. ``threading`` does not (from Python 3.14 by option only), nor does
+trio for system tasks.
 """
 
 from __future__ import annotations

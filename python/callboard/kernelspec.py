@@ -1,4 +1,4 @@
-"""The kernelspec: what Jupyter needs to know to start callboard."""
+"""The kernelspec, which tells Jupyter how to start callboard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def spec(
     kernel: dict[str, Any] = json.loads((RESOURCES / "kernel.json").read_text())
     kernel["argv"] = [sys.executable, "-m", "callboard", "-f", "{connection_file}", *(extra_arguments or [])]
     if not _core.has_curve:
-        # What comes with the package is for the usual build.
+        # The packaged kernel.json is that of a build with CURVE.
         del kernel["metadata"]["supported_encryption"]
     if display_name:
         kernel["display_name"] = display_name
@@ -45,7 +45,7 @@ def install(
     extra_arguments: list[str] | None = None,
     env: dict[str, str] | None = None,
 ) -> str:
-    """Installs the kernelspec, so that Jupyter offers callboard. Returns the folder."""
+    """Installs the kernelspec. Returns its folder."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     if display_name is None and name != NAME:
@@ -59,7 +59,7 @@ def install(
 
 
 def uninstall(name: str = NAME) -> str:
-    """Removes the kernelspec. Returns the folder that it was in."""
+    """Removes the kernelspec. Returns its former folder."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     return KernelSpecManager().remove_kernel_spec(name)

@@ -1,4 +1,4 @@
-"""Starts a kernel: listens first, imports IPython afterwards."""
+"""Starts a kernel: binds the sockets first, then imports IPython."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ import sys
 
 from . import _core
 
-# What is imported here, and not in the functions, is imported before the kernel listens.
+# Keep imports out of the module: these run before the kernel listens.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# Modules whose absence means that this Python was not set up for notebooks.
+# Without one of these modules this Python is not set up for notebooks.
 _NEEDED = ("IPython", "comm", "traitlets", "matplotlib_inline")
 
 
 def main(args: list[str]) -> int:
     """Runs a kernel until it is shut down, then ends the process. Returns an exit code if it cannot start.
 
-    From the first line on, requests that need no Python are answered: the sockets are bound and the actors
-    started before IPython is imported.
+    Requests that need no Python are answered from the first line on: the actors are started before IPython is
+    imported.
     """
     core = _core.start(args, sys.version)
     with core:
         import gc
 
-        # What is imported stays: looking at it again and again takes a tenth of the time of the imports.
+        # Modules stay. Collecting garbage while they are imported takes a tenth of the time and finds nothing.
         collects_garbage = gc.isenabled()
         gc.disable()
 
@@ -56,8 +56,7 @@ def main(args: list[str]) -> int:
                 file=sys.stderr,
             )
             return 1
-        # Looking at the objects of the modules in each full collection would take ten times as long as looking at what
-        # there is of the shell and the user, who would wait for it now and then.
+        # Takes the objects of the modules out of full collections, which they would make ten times as long.
         gc.freeze()
         if collects_garbage:
             gc.enable()
@@ -72,9 +71,9 @@ def main(args: list[str]) -> int:
 
 
 def _leave() -> NoReturn:
-    """Ends the process as ``sys.exit()`` would, but does not take the interpreter apart: that took a second
-    after a single completion, and a daemon thread that is still in C code can crash it. The kernel's deadline
-    bounds all of this."""
+    """Ends the process as ``sys.exit()`` does, but without finalizing the interpreter: that takes a second after a
+    single completion, and a daemon thread that is still in C code can crash it. The shutdown deadline (Rust) ends the
+    process if this hangs."""
     import atexit
     import contextlib
     import threading

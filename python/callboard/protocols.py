@@ -1,6 +1,6 @@
-"""Structural types: what lower layers see of the objects that higher layers give to them.
+"""Structural types of the objects that higher layers pass to lower ones.
 
-For type checkers only: import it under `TYPE_CHECKING`, so that no kernel pays for it when it starts.
+Import it under `TYPE_CHECKING` only, so that it does not slow the start of a kernel.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The kernel, for code that runs in it."""
+"""Public functions for code that runs in the kernel."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Cells: how one runs, and what its tags ask for."""
+"""Runs cells: their queue, their states, their tags and timeouts."""

@@ -1,4 +1,4 @@
-"""A cell that runs, and the states that it goes through."""
+"""A cell that runs, and its states."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Phase(Enum):
-    """Where a cell is. Changed by its own thread only.
+    """The phase of a cell. Only its own thread changes it.
 
     ::
 
@@ -25,19 +25,19 @@ class Phase(Enum):
                          SHOWING
     """
 
-    #: It has its turn. No code of the user's has run.
+    #: Its turn has come. No user code has run.
     SETTING_UP = 0
-    #: Its code runs or awaits, or a hook of the user's does. Only here an interrupt raises `KeyboardInterrupt` in it.
+    #: Its code, or a hook of the user's, runs or awaits. Only here an interrupt raises `KeyboardInterrupt`.
     IN_USER_CODE = 1
-    #: An exception is being shown. Interrupts are noted.
+    #: An exception is being shown. Interrupts are recorded only.
     SHOWING = 2
-    #: Its code has ended, its reply is made. Interrupts are noted.
+    #: Its code has ended and its reply is made. Interrupts are recorded only.
     ANSWERING = 3
     ENDED = 4
 
 
 class Deadline(Enum):
-    """What has come of the time that a cell has (tag ``timeout``).
+    """The time limit of a cell (tag ``timeout``).
 
     ::
 
@@ -45,17 +45,17 @@ class Deadline(Enum):
                            └──► ABANDONED
     """
 
-    #: There is none, or it has not passed.
+    #: No limit, or not reached.
     AHEAD = 0
-    #: It has passed; the cell is interrupted. Set by `Control`.
+    #: Reached: the cell is interrupted. Set by `Control`.
     PASSED = 1
     #: The cell shows its `TimeoutError`.
     NOTICED = 2
-    #: `Control` has answered it without its thread, which goes on. What the cell shows from now on is dropped.
+    #: `Control` has answered the cell without its thread, which goes on. Errors that it shows are dropped.
     ABANDONED = 3
 
 
-# Attributes of an Enum take a Python call each before Python 3.12.
+# Before Python 3.12 each access to an attribute of an Enum is a Python call.
 SETTING_UP, IN_USER_CODE, SHOWING, ANSWERING, ENDED = Phase
 AHEAD, PASSED, NOTICED, ABANDONED = Deadline
 
@@ -63,80 +63,79 @@ AHEAD, PASSED, NOTICED, ABANDONED = Deadline
 class Cell(Call):
     """A cell that has begun and not ended.
 
-    `CellRunner` sets `phase` itself: that is done for every cell, and costs no call. Why it is to stop is in
-    `stop_request`.
+    `CellRunner` assigns `phase` directly, which saves calls for every cell. `stop_request` says whether it is to stop.
     """
 
     is_cell = True
     phase = SETTING_UP
-    #: Changed as `stop_request` is: what is looked at and set takes no call and no loop.
+    #: Set from several threads: see `Call.stop_request`.
     deadline = AHEAD
 
     def __init__(self, request: Request, shell: ZMQInteractiveShell, task: Task) -> None:
         super().__init__(task)
         self.request = request
         self.parent = request.parent()
-        #: What it is to run.
+        #: Its code.
         self.code = request.code or ""
         self.shell = shell
         #: Its number, as in ``In [5]:``.
         self.number = 0
-        #: What ``get_ipython().execution_count`` is while it runs.
+        #: The value of ``get_ipython().execution_count`` while it runs.
         self.execution_count = 0
-        #: What it has shown of an exception; for its reply.
+        #: The content of the error that it has shown, for its reply.
         self.error: dict[str, Any] | None = None
-        #: What code has shown that runs as a part of it, elsewhere: an exception, and its content.
+        #: The exception that a part of it in another task has shown, and its content.
         self.shown: tuple[BaseException | None, dict[str, Any]] = None, {}
         #: IPython's record of it.
         self.exec_result: Any = None
-        #: What goes to the frontend with its reply: pages, the next input.
+        #: The payload of its reply: pages, the next input.
         self.payloads: list[dict[str, Any]] = []
         self.tags = Tags.of(self.parent.metadata)
 
     @property
     def in_user_code(self) -> bool:
-        """Whether an exception that is raised now hits the user's code."""
+        """Whether an exception that is raised in its task now hits the user's code."""
         return self.phase is IN_USER_CODE
 
     def showing(self) -> _Showing:
-        """A context in which an exception is shown: interrupts that come meanwhile are noted, and not raised there."""
+        """Returns a context manager for showing an exception: interrupts are recorded, and not raised."""
         return _Showing(self)
 
     # -- its deadline -----------------------------------------------------------------------------------
 
     @property
     def timed_out(self) -> bool:
-        """Whether its deadline has passed."""
+        """Whether its time limit is reached."""
         return self.deadline is not AHEAD
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether it was answered without its thread."""
+        """Whether `Control` has answered it without its thread."""
         return self.deadline is ABANDONED
 
     def time_is_up(self) -> None:
-        """Lets its deadline pass. Interrupt it after that."""
+        """Records that its time limit is reached. Interrupt it after that."""
         self.deadline = PASSED
 
     def notice_timeout(self) -> None:
-        """Notes that it shows its `TimeoutError`: it is not abandoned any more."""
+        """Records that it shows its `TimeoutError`: it cannot be abandoned any more."""
         if self.deadline is PASSED:
             self.deadline = NOTICED
 
     def abandon(self) -> bool:
-        """Takes it away from its thread. False if that has noticed the timeout, or has ended the cell."""
+        """Records that `Control` answers it. Returns False if its thread has noticed the timeout or ended it."""
         if self.deadline is not PASSED or self.phase is ENDED:
             return False
         self.deadline = ABANDONED
         return True
 
     def timeout_error(self) -> TimeoutError:
-        """What it ends with if it takes too long."""
+        """The exception that it ends with when its time limit is reached."""
         return TimeoutError(f"the cell took longer than {self.tags.timeout:g} seconds")
 
 
 class _Showing:
-    # Not contextlib's: a generator that an exception has left open would set the phase late, when it is collected.
+    # No generator of contextlib's: one that an asynchronous exception leaves open sets the phase when it is collected.
 
     def __init__(self, cell: Cell) -> None:
         self._cell = cell

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class CellQueue:
     """Runs the cells of one shell on its Caller, one after the other, each as a task.
 
-    All of them run in one context, so that a ContextVar that one cell sets is seen by the next.
+    All run in one context, so that a ContextVar that one cell sets is seen by the next.
     """
 
     def __init__(self, runner: CellRunner, caller: Caller, shell: Callable[[], ZMQInteractiveShell]) -> None:
@@ -28,7 +28,7 @@ class CellQueue:
         self._shell = shell
         self._waiting: deque[Request] = deque()
         self.context = contextvars.copy_context()
-        #: The cell that runs.
+        #: The request of the cell that runs.
         self._running: Request | None = None
         #: Called when a cell has ended and none waits.
         self.on_empty: Callable[[], None] | None = None
@@ -58,13 +58,13 @@ class CellQueue:
             self.on_empty()
 
     def _may_end(self, request: Request) -> None:
-        """Lets the next cell have the next turn of the loop. The last thing that the task of a cell does."""
+        """Starts the next cell in the next round of the loop. Called at the end of the task of a cell."""
         loop = self._caller._loop
-        # A task that began at once could not enter the context, which this one has not left.
+        # A task that began now could not enter the context: this one has not left it.
         if self._waiting and loop is not None and loop.starts_tasks_later():
             self._ended(request)
 
     def _ended(self, request: Request) -> None:
-        """Starts the next cell. The task of a cell has ended, in whatever way."""
+        """Starts the next cell, when the task of this one has ended."""
         if self._running is request:
             self._start_next()

@@ -43,11 +43,11 @@ class CellRunner:
         at_end: Callable[[Request], None] | None = None,
         on_done: Callable[[], None] | None = None,
     ) -> None:
-        """Runs the code of an ``execute_request`` that has begun as a task of this Caller, in this context.
+        """Runs an ``execute_request`` that has begun as a task of this Caller, in this context.
 
         Args:
-            at_end: Called with the request, as the last thing that the task does.
-            on_done: Called when the task has ended, in whatever way.
+            at_end: Called with the request at the end of the task.
+            on_done: Called when the task has ended, also if it was cancelled.
         """
         assert caller._loop is not None
 
@@ -59,7 +59,7 @@ class CellRunner:
         caller._loop.spawn(run, context=context, on_done=on_done, name="cell")
 
     async def _run(self, caller: Caller, cell: Cell) -> None:
-        """Runs a cell, as the current task of its Caller, and answers it."""
+        """Runs a cell in the current task, and answers it."""
         request, shell, task = cell.request, cell.shell, cell.task
         raw = task.raw or current_task()
         caller.running[raw] = cell
@@ -89,14 +89,13 @@ class CellRunner:
             finally:
                 cell.phase = ANSWERING
             if reply["status"] == "ok" and cell.stop_request is CANCELLED and not task.is_being_cancelled():
-                # What it waited for ended before the cancellation came: the child process that got the same SIGINT,
-                # say.
+                # It went on before the cancellation came: it has awaited a child process that got the same SIGINT, say.
                 raise KeyboardInterrupt
             ok = reply["status"] == "ok"
             request.reply(encode(reply))
         except BaseException as error:
-            # IPython shows what user code raises; this came from around it (an interrupt at its very start,
-            # a broken hook, a reply that is no JSON).
+            # IPython shows exceptions of user code. This one is from around it: an interrupt at its very start, a
+            # broken hook, a reply that is no JSON.
             content = show(cell, error)
             request.reply_error(content["ename"], content["evalue"], content["traceback"])
             if isinstance(error, SystemExit):
@@ -108,16 +107,16 @@ class CellRunner:
                 timer.cancel()
             if task.is_being_cancelled():
                 task.uncancel()
-            # A worker is free before others can know that it is: what they send then finds it.
+            # Before the reply: who sends a cell because of it finds this worker idle.
             caller.be_idle()
             request.finish(ok, cell.tags.aborts_others())
 
 
 def show(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
-    """Publishes an exception that IPython has not shown, and returns its content.
+    """Publishes an exception that IPython has not shown. Returns its content.
 
-    IPython prints what goes wrong while it formats a traceback, and publishes nothing then: the client gets the name
-    and the text of the exception in any case.
+    If IPython fails to format the traceback, it prints that failure and publishes nothing. The client still gets the
+    name and the text of the exception.
     """
     if error is None:
         error = KeyboardInterrupt()
@@ -128,7 +127,7 @@ def show(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
         error = cell.timeout_error().with_traceback(error.__traceback__)
     shell = cell.shell
     try:
-        # With no more than one frame it was raised by the kernel: there is no code of the user's to show.
+        # A traceback of one frame is the kernel's own: there is no user code to show.
         if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
             shell.showtraceback((type(error), error, error.__traceback__))
     except BaseException as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer

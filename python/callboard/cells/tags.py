@@ -1,4 +1,4 @@
-"""What the tags of a cell ask for."""
+"""Reads the tags of a cell."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 class Tags:
     """What the tags of a cell ask for."""
 
-    #: The cell is expected to fail: cells behind it run if it does, and it fails if it does not.
+    #: The cell must fail. Later cells run although it does; if it succeeds, it counts as failed.
     raises_exception: bool = False
-    #: Whether cells behind it are aborted when it fails; None: as the client said.
+    #: Whether a failure aborts the later cells. None: ``stop_on_error`` of the request decides.
     stop_on_error: bool | None = None
-    #: How long it may take, seconds.
+    #: The time limit, seconds.
     timeout: float | None = None
-    #: A failure is not shown; the cell counts as successful.
+    #: A failure is not shown, and the cell counts as successful.
     suppress_error: bool = False
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Tags:
-        """Reads ``raises-exception``, ``stop-on-error=true|false``, ``timeout=SECONDS`` and ``suppress-error``. Other
-        tags are other people's, and what cannot be read counts as not said."""
+        """Reads ``raises-exception``, ``stop-on-error=true|false``, ``timeout=SECONDS`` and ``suppress-error``. Ignores
+        other tags and values that cannot be read."""
         tags = metadata.get("tags")
         if not tags or not isinstance(tags, (list, tuple)):
             return _NO_TAGS
@@ -48,7 +48,7 @@ class Tags:
         return cls(**found)
 
     def aborts_others(self) -> bool | None:
-        """Whether a failure aborts the cells behind; None: as the client said."""
+        """Whether a failure aborts the later cells. None: ``stop_on_error`` of the request decides."""
         if self.stop_on_error is None and (self.raises_exception or self.timeout):
             return False
         return self.stop_on_error

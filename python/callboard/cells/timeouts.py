@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ..interrupts.handler import Interrupts
     from .cell import Cell
 
-#: How long a thread may go on with a cell whose time is up before the cell is answered without it, seconds.
+#: How long a thread may ignore a timeout before its cell is answered without it, seconds.
 _STUBBORN = 1.0
 
 
 class Timeouts:
-    """The timers of cells. They run on the thread of `Control`, which no cell holds up."""
+    """The timers of cells. They run on the thread of `Control`, which no cell blocks."""
 
     def __init__(self, core: _core.Kernel, main: Caller, control: Caller, interrupts: Interrupts) -> None:
         self._core = core
@@ -27,7 +27,7 @@ class Timeouts:
         self._interrupts = interrupts
 
     def start(self, cell: Cell, caller: Caller, seconds: float) -> Pending[None]:
-        """Ends a cell in so many seconds, with a `TimeoutError`. Cancel what this returns when the cell has ended."""
+        """Ends a cell with a `TimeoutError` after this time. Cancel the returned timer when the cell has ended."""
         return self._control.call_later(seconds, self._time_is_up, cell, caller)
 
     def _time_is_up(self, cell: Cell, caller: Caller) -> None:
@@ -41,7 +41,7 @@ class Timeouts:
             self._control.call_later(_STUBBORN, self._give_up, cell)
 
     def _give_up(self, cell: Cell) -> None:
-        """Answers a cell whose time is up, and whose thread is in code that nothing can interrupt."""
+        """Answers a timed-out cell whose thread is in code that cannot be interrupted."""
         if not cell.abandon():
             return
         reply: dict[str, Any] = {"execution_count": cell.number, "user_expressions": {}, "payload": []}

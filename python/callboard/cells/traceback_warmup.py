@@ -1,7 +1,7 @@
-"""Gets ready to show a traceback while a cell runs for long: that cell is the one to be interrupted.
+"""Loads what tracebacks need while a cell runs for long, because that cell is likely to be interrupted.
 
-The first traceback takes a tenth of a second, to load Pygments and stack_data and to make their tables. A kernel that
-never runs anything long does not pay for it.
+The first traceback takes 0.1 s: it imports Pygments and stack_data and makes their tables. A kernel that runs only
+short cells never does this.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("callboard.shell")
 
-#: A cell that is seen running twice, so many seconds apart, runs for long.
+#: A cell runs for long if it is seen running twice, this many seconds apart.
 LONG = 0.05
 
-#: What is awaited through more functions than this is not looked at.
+#: The maximum number of coroutines followed from a cell to what it awaits.
 _DEEP = 50
 
 
 class TracebackWarmup:
-    """Looks, on the thread of `Control`, whether the main thread runs a cell for long."""
+    """Watches, on the thread of `Control`, whether the main thread runs a cell for long."""
 
     def __init__(self, shell: ZMQInteractiveShell, caller: Caller, control: Caller) -> None:
         self._shell = shell
@@ -41,7 +41,7 @@ class TracebackWarmup:
         self._is_ready = False
 
     def begin(self) -> None:
-        """A cell has come. To be called on the main thread."""
+        """Watches a cell that has arrived. Call it on the main thread."""
         if not self._is_watching:
             self._is_watching = True
             self._control.call_later(LONG, self._look, [])
@@ -55,7 +55,7 @@ class TracebackWarmup:
         self._go_on(self._steps(long))
 
     def _steps(self, cells: list[CellLike]) -> Iterator[None]:
-        """Between these steps the thread is free for requests: somebody may wait for completion."""
+        """Yields between the steps, so that the thread can answer requests: a client may wait for completion."""
         if cells and not self._is_ready:
             self._is_ready = True
             tracebacks.prepare()
@@ -78,7 +78,7 @@ class TracebackWarmup:
         except StopIteration:
             self._is_watching = False
         except Exception:
-            # Only time is lost.
+            # The first traceback is slower, no more.
             self._is_watching = False
             logger.debug("tracebacks are not prepared", exc_info=True)
         else:
@@ -86,7 +86,7 @@ class TracebackWarmup:
 
 
 def show_one(shell: ZMQInteractiveShell) -> None:
-    """Formats a traceback, which nobody sees, and so loads whatever that takes."""
+    """Formats a traceback and drops it, to load the modules that this needs."""
     formatter = copy.copy(shell.InteractiveTB)
     try:
         msg = "an example"
@@ -96,7 +96,7 @@ def show_one(shell: ZMQInteractiveShell) -> None:
 
 
 def awaited(task: Any, shell: ShellLike) -> list[FrameType]:
-    """The frames of what the code of a cell awaits now, outermost first."""
+    """The frames of the coroutines that the code of a cell awaits now, outermost first."""
     frames: list[FrameType] = []
     is_in_cell = False
     coroutine = task.get_coro() if hasattr(task, "get_coro") else getattr(task, "coro", None)
@@ -112,7 +112,7 @@ def awaited(task: Any, shell: ShellLike) -> list[FrameType]:
 
 
 def read_source(frame: FrameType) -> None:
-    """Reads the file of this frame as tracebacks do, which takes longer than anything else about it."""
+    """Reads and parses the file of this frame as tracebacks do: the slowest part of them."""
     stack_data = sys.modules.get("stack_data")
     if stack_data is not None:
         source = stack_data.Source.executing(frame).source

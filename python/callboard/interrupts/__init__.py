@@ -1,1 +1,1 @@
-"""SIGINT: what it does to the code that runs."""
+"""Interrupts: the handler of SIGINT, and the traceback of a KeyboardInterrupt."""

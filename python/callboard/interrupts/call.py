@@ -1,4 +1,4 @@
-"""What runs, as an interrupt sees it: the base of cells and of calls."""
+"""The base of cells and calls: what an interrupt needs to know of them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ if TYPE_CHECKING:
 
 
 class StopRequest(Enum):
-    """Whether something that runs is to stop. It only ever goes down this list."""
+    """Whether a cell or call is to stop. Changes only downwards in this list."""
 
     NONE = 0
-    #: An interrupt is for it: its code gets a `KeyboardInterrupt`.
+    #: It is interrupted: `KeyboardInterrupt` is raised in its code, or when that begins.
     INTERRUPTED = 1
-    #: Its task is cancelled, or will be. Also: what an interrupt raised was swallowed, and comes again.
+    #: Its task is going to be cancelled, or its `KeyboardInterrupt` was swallowed and is going to be raised again.
     CANCELLED = 2
 
 
-# Attributes of an Enum take a Python call each before Python 3.12.
+# Before Python 3.12 each access to an attribute of an Enum is a Python call.
 NO_STOP, INTERRUPTED, CANCELLED = StopRequest
 
 
 class Call:
-    """Something that runs: a cell, or a call of a Caller."""
+    """A cell, or a call of a Caller, that has begun and not ended."""
 
     is_cell = False
-    #: Set from any thread, and by signal handlers. Each method sets it without a call or a loop between the look at it
-    #: and the assignment, so that CPython runs no handler and no other thread there.
+    #: Set from any thread and by signal handlers. A method that reads it first has no call and no loop between that and
+    #: the assignment: CPython runs no signal handler and no other thread there.
     stop_request = NO_STOP
 
     def __init__(self, task: Task) -> None:
@@ -36,24 +36,24 @@ class Call:
 
     @property
     def in_user_code(self) -> bool:
-        """Whether the user's own code has control when its task runs: an exception raised now hits that code."""
+        """Whether an exception that is raised in its task now hits the user's code."""
         return False
 
     @property
     def interrupted(self) -> bool:
-        """Whether an interrupt was for it, or asked for its cancellation."""
+        """Whether it was interrupted or cancelled by an interrupt."""
         return self.stop_request is not NO_STOP
 
     def mark_interrupted(self) -> None:
-        """Notes that an interrupt is for it."""
+        """Records an interrupt."""
         if self.stop_request is NO_STOP:
             self.stop_request = INTERRUPTED
 
     def mark_swallowed(self) -> None:
-        """Notes that what an interrupt raised in it was swallowed: it must not end as if there had been none."""
+        """Records that its interrupt was swallowed: it must not end as if there had been none."""
         self.stop_request = CANCELLED
 
     def cancel(self) -> None:
-        """Cancels it as an interrupt does. May be called from any thread and by a signal handler."""
+        """Cancels it as an interrupt. May be called from any thread and by a signal handler."""
         self.stop_request = CANCELLED
         self.task.cancel_soon()

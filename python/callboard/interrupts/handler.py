@@ -1,4 +1,4 @@
-"""What SIGINT does to the code that runs on the main thread."""
+"""The handler of SIGINT: interrupts the code that runs on the main thread."""
 
 from __future__ import annotations
 
@@ -24,43 +24,41 @@ if TYPE_CHECKING:
     from ..protocols import ThreadInterruptsLike
     from .call import Call
 
-# Event loops, and what stands between them and what they run.
+# Packages of event loops, and of the code between them and what they run.
 _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
 
-# What runs between an event loop and the code that has started it, or an import.
+# Modules that run between an event loop and the code that has started it, or between an import and its code.
 _WRAPPERS = (nested_loops.__name__, import_hook.__name__)
 
-# A callback whose outermost code is in one of these is the kernel's own, or the event loop's housekeeping.
+# A callback whose outermost code is in one of these belongs to the kernel or to the event loop.
 _OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARY = os.path.dirname(os.__file__) + os.sep
-# sysconfig, which knows them as well, would have to be loaded for it.
+# From site, which is loaded: sysconfig would have to be imported.
 _PACKAGES = tuple(folder + os.sep for folder in site.getsitepackages())
 
 
 class Interrupts:
-    """Turns SIGINT into ``KeyboardInterrupt`` in user code that runs, and into cancellation of cells that
-    await.
+    """Raises ``KeyboardInterrupt`` in user code that runs, and cancels cells that await.
 
-    A blocking system call of the main thread has been cut short by the signal itself; Python calls the handler below
-    then. While the event loop waits, raising there would end the loop and not the cell: the cell's task is cancelled
-    instead, and shows a ``KeyboardInterrupt`` (ipykernel cannot interrupt ``await asyncio.sleep(60)`` otherwise
-    either).
+    The signal itself ends a blocking system call of the main thread; Python calls the handler after that. While the
+    event loop waits, an exception would end the loop and not the cell. So the task of the cell is cancelled, and the
+    cell shows ``KeyboardInterrupt``.
     """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        #: What runs on the main thread, by task: cells and calls.
+        #: The cells and calls that run on the main thread, by task.
         self._running: dict[Any, Call] = {}
-        #: Interrupts what runs on other threads. None: interrupts are ignored.
+        #: Interrupts the cells of other threads. None: interrupts are ignored.
         self._threads: ThreadInterruptsLike | None = None
-        #: The next SIGINT is for these alone: their time is up, or an interrupt of theirs was swallowed. Added to by
-        #: any thread.
+        #: The next SIGINT is for these only: their time limit is reached, or their interrupt was swallowed. Any thread
+        #: adds to it.
         self._only: deque[Call] = deque()
-        #: A comm handler of the user's has control.
+        #: Whether a comm handler of the user's has control.
         self.in_handler = False
 
     def install(self) -> None:
-        """Handles SIGINT from now on, including one that has been held back so far. Ignores it until `start`."""
+        """Handles SIGINT from now on, and unblocks it: one may be pending. Ignores it until `start`."""
         patches.put("signal:SIGINT", self._handle)
         watch_sigint()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -76,18 +74,18 @@ class Interrupts:
         self._threads = None
 
     def begin_cell(self) -> None:
-        """Watches over SIGINT again, before a cell runs on the main thread: an earlier one may have set a handler of
-        its own and set ours again, which ends the watch."""
+        """Resumes the watch over SIGINT (`src/os/sigint.rs`): an earlier cell may have replaced the handler and put it
+        back, which ends the watch. Call it before each cell of the main thread."""
         watch_sigint()
 
     def interrupt_only(self, call: Call) -> None:
-        """Interrupts this cell of the main thread and no other one. From any thread."""
+        """Interrupts this cell of the main thread and no other. May be called from any thread."""
         self._only.append(call)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _deliver_what_is_swallowed(self) -> None:
-        """Delivers an interrupt again that Python has swallowed, because it has hit a finalizer, a hook of ``fork`` or
-        a callback of C code."""
+        """Repeats an interrupt that Python has swallowed because it has hit a finalizer, a ``fork`` hook or a callback
+        of C code."""
         report = sys.unraisablehook
 
         def hook(unraisable: Any) -> None:
@@ -118,15 +116,15 @@ class Interrupts:
             running.intersection_update(only)
         else:
             threads.interrupt_all()
-        # Whatever has control at this moment, cells that wait are to stop.
+        # Cells that wait stop, whatever has control now.
         for call in running:
             if call is not current and call.is_cell:
                 call.cancel()
         if current is not None and current in running:
-            # Around its code, a cell looks at this itself.
+            # Outside of its user code, a cell checks this itself.
             current.mark_interrupted()
             if current.in_user_code:
-                # A loop that runs inside the cell does this itself.
+                # A nested loop decides by itself what may be hit.
                 if sigint.outer_task() is not None or current.task.may_be_hit():
                     sigint.interrupt(signum, frame)
                 else:
@@ -135,13 +133,13 @@ class Interrupts:
             sigint.interrupt(signum, frame)
 
     def _current(self) -> Call | None:
-        """The cell or call that has control on the main thread right now, as opposed to waiting."""
+        """The cell or call that has control on the main thread now. None if all of them wait."""
         if threading.current_thread() is not threading.main_thread():
             return None
         return self._running.get(sigint.outer_task() or current_task())
 
     def _is_user_callback(self, frame: FrameType | None) -> bool:
-        """Whether the event loop runs a callback or a task of the user's that is no cell."""
+        """Whether the event loop runs a callback or task of the user's that is no cell."""
         if in_trio_task():
             return not is_protected_by_trio()
         inner: FrameType | None = None

@@ -1,4 +1,4 @@
-"""Where the traceback of a `KeyboardInterrupt` ends: before the kernel's own frames."""
+"""Cuts the kernel's own frames off the traceback of a `KeyboardInterrupt`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ if TYPE_CHECKING:
 
     _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-#: Code of the kernel's that a `KeyboardInterrupt` can come from: the handler of SIGINT, and what waits with the kernel.
+#: Code of the kernel that raises `KeyboardInterrupt`, or waits and gets it: the handler of SIGINT, ``input()``.
 TRACEBACK_CUTOFF: set[CodeType] = set()
 
 
 def ends_tracebacks(function: _Function) -> _Function:
-    """A decorator: tracebacks of a `KeyboardInterrupt` end at the call of this function."""
+    """Marks a function, as a decorator: tracebacks of a `KeyboardInterrupt` end at its call."""
     TRACEBACK_CUTOFF.add(function.__code__)
     return function
 
 
 def cut_traceback(traceback: TracebackType) -> None:
-    """Ends the traceback of a `KeyboardInterrupt` where the user's code ends, and where a function has been called that
-    was not yet in any of its lines: IPython cannot format that."""
+    """Cuts the traceback of a `KeyboardInterrupt` behind the user's code, and before a frame without a line number (the
+    function had just been called), which IPython cannot format."""
     at: TracebackType | None = traceback
     while at is not None and at.tb_next is not None:
         following = at.tb_next

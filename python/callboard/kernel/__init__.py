@@ -1,1 +1,1 @@
-"""The kernel: puts the Python side together."""
+"""The kernel: connects the parts of the Python side."""

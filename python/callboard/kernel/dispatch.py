@@ -1,4 +1,4 @@
-"""Which handler a request goes to."""
+"""Passes requests to their handlers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("callboard.kernel")
 
 
 class Dispatcher:
-    """Gives the requests that Callers get to their handlers. Each method runs on the thread that got the request."""
+    """Passes the requests that Callers receive to their handlers, on the thread of the Caller."""
 
     def __init__(
         self,
@@ -50,20 +50,20 @@ class Dispatcher:
         #: The queues of cells, by subshell; the main one has no id.
         self._queues: dict[str | None, CellQueue] = {}
 
-    # -- which Callers ----------------------------------------------------------------------------------
+    # -- set-up -----------------------------------------------------------------------------------------
 
     def serve_main(self, caller: Caller) -> CellQueue:
-        """Lets the Caller of the main thread work on requests. Returns its queue of cells."""
+        """Makes the Caller of the main thread handle requests. Returns its queue of cells."""
         queue = self._queues[None] = CellQueue(self._runner, caller, lambda: self._shells.main)
         caller.handle = partial(self._handle_shell, caller, None)
         return queue
 
     def serve_control(self, caller: Caller) -> None:
-        """Lets the Caller `Control` work on requests."""
+        """Makes the Caller `Control` handle requests."""
         caller.handle = partial(self._handle_control, caller)
 
     def serve(self, caller: Caller) -> None:
-        """Lets another Caller work on requests: that of a subshell, or one for cells that run in threads."""
+        """Makes another Caller handle requests: that of a subshell, or one for cells that run in threads."""
         caller.refuse = self._refuse
         subshell = caller._actor.subshell_id
         if subshell is None:
@@ -108,7 +108,7 @@ class Dispatcher:
             contextvars.copy_context().run(self._answer, request, self._handle_introspection)
 
     def _answer(self, request: _core.Request, handle: Callable[[_core.Request], None]) -> None:
-        """Handles a request that is not a cell. Whatever goes wrong is answered."""
+        """Handles a request that is not a cell. Any failure becomes an error reply."""
         if not request.begin():
             return
         context.current_parent.set(request.parent())
@@ -136,17 +136,17 @@ class Dispatcher:
             self._interrupts.in_handler = False
 
     def _handle_introspection(self, request: _core.Request) -> None:
-        # Not before it is needed: a kernel may never get such a request.
+        # Imported lazily: a first cell does not need it.
         from ..requests import introspection
 
         introspection.handle(self._shells.of(self._known(request.subshell_id)), request)
 
     def _known(self, subshell: str | None) -> str | None:
-        """The id of a subshell that runs; None, as for the main shell, if it has ended."""
+        """The id of the subshell, or None (the main shell) if it has ended."""
         return subshell if subshell in self._queues else None
 
     def _refuse(self, request: _core.Request, error: Exception) -> None:
-        """Answers a cell whose thread has no event loop to run it."""
+        """Answers a request whose thread cannot run an event loop."""
         if request.begin():
             content = {"ename": type(error).__name__, "evalue": text_of(error)}
             traceback_of_error = [f"{content['ename']}: {content['evalue']}"]

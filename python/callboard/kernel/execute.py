@@ -1,4 +1,4 @@
-"""Runs the code of a cell: what ``Kernel.do_execute`` does unless a library overrides it."""
+"""``Kernel.do_execute``: runs the code of a cell."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ async def do_execute(
     *,
     cell_meta: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Runs code as the cell that the calling code belongs to. Returns the content of the reply."""
+    """Runs code as the current cell. Returns the content of the reply."""
     cell = current_cell.get()
     assert cell is not None
     shell = cell.shell
@@ -36,7 +36,7 @@ async def do_execute(
         reply["status"] = "ok"
         reply["user_expressions"] = shell.user_expressions(user_expressions or {})
     else:
-        # IPython shows every error, unless it fails to format it, or a second interrupt comes while it does.
+        # IPython has shown the error, unless formatting it failed or was interrupted.
         shown = cell.error or show(cell, error)
         reply.update(status="error", user_expressions={}, **shown)
     reply["payload"] = cell.payloads

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 
 class Kernel:
-    """Puts the Python side together: the shells, the Callers and what they do with requests, and what cells take for
-    standard output and input."""
+    """Connects the parts of the Python side: shells, Callers, request handlers, standard streams. Its public attributes
+    and methods are those that libraries use."""
 
     #: The main shell.
     shell: ZMQInteractiveShell
@@ -44,7 +44,7 @@ class Kernel:
     _shells: Shells
     _shutdown: Shutdown
 
-    #: Runs code and returns the content of the reply. Libraries may override it.
+    #: Libraries may override it.
     do_execute = do_execute
 
     def __init__(self, core: _core.Kernel, interrupts: Interrupts) -> None:
@@ -54,13 +54,13 @@ class Kernel:
         self._streams: tuple[Applied, ...] = ()
         #: The Caller of the main thread.
         self.main = Caller._of(core.shell_caller())
-        #: The Caller of the thread that answers what editors ask.
+        #: The Caller of the thread that answers editors.
         self.control = Caller._of(core.control_caller())
 
     # -- set-up -----------------------------------------------------------------------------------------
 
     def init_io(self, *, capture_fds: bool = True) -> None:
-        """Makes what is printed the output of cells; with `capture_fds` also what C code and child processes write."""
+        """Sends standard output to cells; with `capture_fds` also that of C code and child processes."""
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
@@ -81,7 +81,7 @@ class Kernel:
         stdin.install(self.core, self.shell)
 
     def run(self) -> None:
-        """Serves requests until the kernel is shut down. To be called on the main thread."""
+        """Serves requests until the kernel is shut down. Call it on the main thread."""
         main, control, interrupts = self.main, self.control, self.interrupts
         wakeups.home = main._wakeups
         main.keep_running()
@@ -106,15 +106,15 @@ class Kernel:
             for stream in self._streams:
                 stream.undo(by_force=True)
 
-    # -- what libraries ask for -------------------------------------------------------------------------
+    # -- for libraries ----------------------------------------------------------------------------------
 
     def get_parent(self, channel: str | None = None) -> dict[str, Any]:
         """The request that the calling code runs for, as a message dict."""
         return self.shell.get_parent()
 
     def set_parent(self, ident: Any, parent: dict[str, Any], channel: str = "shell") -> None:
-        """Output of the calling context belongs to this request (a message dict) from now on. Who asked, and on which
-        channel, is in the request."""
+        """Assigns output of the calling context to this request (a message dict). Ignores `ident` and `channel`, which
+        are in the request."""
         self.shell.set_parent(parent)
 
     @property
@@ -144,8 +144,8 @@ class Kernel:
         return self._shells.of(self.core.create_subshell())
 
     def delete_subshell(self, subshell_id: str) -> Pending[None]:
-        """Deletes a subshell as ``delete_subshell_request`` does: its cells are cancelled and answered. What this
-        returns is done when its thread has ended; it fails if there is no such subshell."""
+        """Deletes a subshell as ``delete_subshell_request`` does: cancels and answers its cells. The result is done
+        when its thread has ended, and fails if there is no such subshell."""
         pen: Pending[None] = Pending()
         self.core.delete_subshell(subshell_id, pen)
         return pen
@@ -156,7 +156,7 @@ class Kernel:
         return {subshell: self._shells.of(subshell) for subshell in self.core.subshells()}
 
     def send_response(self, _stream: Any, msg_type: str, content: dict[str, Any], **_kwargs: Any) -> None:
-        """Publishes a message, as ipykernel's method of this name does."""
+        """Publishes a message, as the method of this name in ipykernel."""
         self.core.publish(msg_type, encode(content))
 
     def stop_soon(self) -> None:
@@ -165,14 +165,14 @@ class Kernel:
 
 
 class Interface:
-    """What the kernel is reached through: ``kernel.interface``."""
+    """``kernel.interface``: the backend and the Callers of the kernel."""
 
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
 
     @property
     def backend(self) -> str:
-        """Whose event loop the main thread runs: ``asyncio`` or ``trio``."""
+        """The event loop of the main thread: ``asyncio`` or ``trio``."""
         return self.kernel.main.backend
 
     @property

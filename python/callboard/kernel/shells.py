@@ -1,4 +1,4 @@
-"""The shells of the kernel: the main one, and those of subshells (JEP 91)."""
+"""The main shell and the shells of subshells (JEP 91)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Shells:
-    """The shells by the ids of their subshells. The main one has no id."""
+    """The shells by subshell id. The main shell has none."""
 
     def __init__(self, core: _core.Kernel, main: ZMQInteractiveShell) -> None:
         self.main = main
@@ -20,7 +20,7 @@ class Shells:
         self._lock = threading.RLock()
 
     def of(self, subshell_id: str | None) -> ZMQInteractiveShell:
-        """The shell of a subshell, made when it is first asked for; the main one without an id."""
+        """Returns the shell of a subshell, and makes it if necessary; without an id the main shell."""
         if subshell_id is None:
             return self.main
         with self._lock:
@@ -31,7 +31,7 @@ class Shells:
             return shell
 
     def prepare(self, subshell_id: str) -> None:
-        """Makes the shell of a subshell, and what IPython makes when something is displayed for the first time."""
+        """Makes the shell of a subshell, and what IPython makes with the first display."""
         formatter = self.of(subshell_id).display_formatter
         assert formatter is not None
         formatter.format(object())

@@ -1,4 +1,4 @@
-"""The end of the kernel, on the main thread."""
+"""Ends the Python side of the kernel."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from ..callers.caller import Caller
     from ..cells.queue import CellQueue
 
-#: How long the end of the kernel waits for the threads of its Callers, seconds.
+#: How long the kernel waits for the threads of its Callers when it ends, seconds.
 _GRACE = 2.0
 
 
 class Shutdown:
-    """Ends what runs in Python once the kernel has been asked to shut down."""
+    """Interrupts the cells, closes the comms and stops the Callers when the kernel shuts down."""
 
     def __init__(self, main: Caller, queue: CellQueue, comm_manager: CommManager) -> None:
         self._main = main
@@ -25,11 +25,11 @@ class Shutdown:
         self._comm_manager = comm_manager
 
     def begin_soon(self) -> None:
-        """Ends the kernel when the cell that runs has been answered. From any thread."""
+        """Calls `begin` on the main thread, soon. May be called from any thread."""
         self._main.call_direct(self.begin)
 
     def begin(self) -> None:
-        """Interrupts what runs; when the cell of the main shell has ended, ends the rest. On the main thread."""
+        """Interrupts all cells. Ends the rest when the cell of the main shell has ended. Call it on the main thread."""
         for caller in self._main.children:
             caller.interrupt(caller.running_cells())
         running = self._main.running_cells()

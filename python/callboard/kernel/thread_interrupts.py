@@ -1,4 +1,4 @@
-"""Interrupts of the cells that run in other threads than the main one."""
+"""Interrupts cells that run in other threads than the main one."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ if TYPE_CHECKING:
 
 
 class ThreadInterrupts:
-    """Has the thread `Control` interrupt cells: a thread cannot do it to itself, and a signal handler must not take
-    the locks that it needs."""
+    """Makes the thread `Control` interrupt cells of other threads: a thread cannot interrupt itself, and a signal
+    handler must not take the locks that this needs."""
 
     def __init__(self, main: Caller, control: Caller) -> None:
         self._main = main
         self._control = control
 
     def interrupt_all(self) -> None:
-        """Interrupts the cells that run in other threads now, and none that comes later."""
+        """Interrupts the cells that run in other threads now, and no later ones."""
         for caller in Caller.all_callers():
             if caller is not self._main and caller is not self._control:
                 self._interrupt_soon(caller, caller.running_cells())
 
     def interrupt_again(self) -> bool:
-        """Interrupts once more the cells of the calling thread that an interrupt was for. False if there are none."""
+        """Interrupts the interrupted cells of the calling thread again. Returns False if there are none."""
         caller = Caller.get_existing()
         return caller is not None and self._interrupt_soon(
             caller, [cell for cell in caller.running_cells() if cell.interrupted]

@@ -1,1 +1,1 @@
-"""What requests other than cells ask for, and what cells take for standard streams."""
+"""Handlers of requests other than cells, and the standard streams of cells."""

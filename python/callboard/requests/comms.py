@@ -18,7 +18,7 @@ logger = logging.getLogger("callboard.comm")
 
 
 class Comm(comm.base_comm.BaseComm):
-    """One end of a comm; made by ``comm.create_comm``."""
+    """The kernel's end of a comm. ``comm.create_comm`` makes it."""
 
     #: Set once, when the kernel starts.
     core: Kernel
@@ -31,7 +31,7 @@ class Comm(comm.base_comm.BaseComm):
         buffers: Any = None,
         **keys: Any,
     ) -> None:
-        """Sends a message to the frontends. Buffers are sent beside the JSON, not in it."""
+        """Sends a message to the frontends. Buffers are separate frames."""
         content = {"data": {} if data is None else data, "comm_id": self.comm_id, **keys}
         self.core.publish(
             msg_type,
@@ -42,14 +42,14 @@ class Comm(comm.base_comm.BaseComm):
 
 
 def _contiguous(buffer: Any) -> memoryview:
-    """Any buffer as plain bytes in a row (a NumPy array may be neither)."""
+    """Returns any buffer as contiguous bytes, copied if necessary (a NumPy array may be neither)."""
     view = memoryview(buffer)
     # An empty array of several dimensions cannot be cast.
     return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
 
 
 def install(core: Kernel) -> comm.base_comm.CommManager:
-    """Makes this kernel the one that the ``comm`` package talks through."""
+    """Makes the ``comm`` package send and receive through this kernel."""
     manager = comm.base_comm.CommManager()
     Comm.core = core
     patches.put("comm:create_comm", Comm)
@@ -58,7 +58,7 @@ def install(core: Kernel) -> comm.base_comm.CommManager:
 
 
 def close_all(manager: comm.base_comm.CommManager) -> None:
-    """Tells the frontends that their comms end with the kernel."""
+    """Closes all comms, and so tells the frontends that the kernel ends."""
     for each in list(manager.comms.values()):
         try:
             each.close(deleting=True)
@@ -67,7 +67,7 @@ def close_all(manager: comm.base_comm.CommManager) -> None:
 
 
 def handle(manager: comm.base_comm.CommManager, request: Request) -> None:
-    """Gives a comm message of a frontend to the comm that it is for."""
+    """Passes a comm message of a frontend to its comm."""
     message = {
         "header": decode(request.header),
         "msg_id": request.msg_id,

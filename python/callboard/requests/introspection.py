@@ -1,5 +1,5 @@
-"""Completion, inspection, history: what editors ask about code. Answered while a cell runs, on the thread of
-the control Caller."""
+"""Completion, inspection, completeness and history requests. Answered on the thread of the Caller `Control`, also while
+a cell runs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def handle(shell: ZMQInteractiveShell, request: Request) -> None:
 
 
 def complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
-    """How the code at the cursor can go on, with the type and signature of each way."""
-    # With jedi, which it imports, it takes longer than a first cell.
+    """Completes the code at the cursor, with the type and signature of each completion."""
+    # It imports jedi, which takes longer than a first cell.
     from IPython.core.completer import provisionalcompleter, rectify_completions
 
     code, cursor = content["code"], content.get("cursor_pos")
@@ -46,7 +46,7 @@ def complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, A
 
 
 def inspect(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
-    """What the name at the cursor is."""
+    """Describes the object that the name at the cursor stands for."""
     code, cursor = content["code"], content.get("cursor_pos")
     name = token_at_cursor(code, len(code) if cursor is None else cursor)
     try:
@@ -63,7 +63,7 @@ def inspect(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, An
 
 
 def is_complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
-    """Whether code can be run as it stands, and how the next line is indented if not."""
+    """Tells whether code is complete, and how to indent the next line if it is not."""
     status, indent = shell.input_transformer_manager.check_complete(content["code"])
     reply = {"status": status}
     if status == "incomplete":
@@ -72,7 +72,7 @@ def is_complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str
 
 
 def history(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
-    """Earlier inputs, of this and other sessions."""
+    """Returns earlier inputs of this and other sessions."""
     manager = shell.history_manager
     kind = {"raw": content.get("raw", True), "output": content.get("output", False)}
     match content.get("hist_access_type"):
@@ -87,7 +87,7 @@ def history(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, An
             )
         case _:
             entries = []
-    # IPython calls the session that runs 0.
+    # In IPython the current session has the number 0.
     numbered = [(session or manager.session_number, line, text) for session, line, text in entries]
     return {"status": "ok", "history": numbered}
 

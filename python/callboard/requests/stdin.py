@@ -1,4 +1,4 @@
-"""``input()`` and ``getpass()``, asked in the frontend."""
+"""``input()`` and ``getpass()``, which ask in the frontend."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EOF = "\x04"
 
 
 def install(core: Kernel, shell: ShellLike) -> None:
-    """Lets ``input`` and ``getpass`` ask the client whose request the calling code runs for."""
+    """Makes ``input`` and ``getpass`` ask the client whose request the calling code runs for."""
 
     def ask(prompt: Any, password: bool) -> str:
         parent = shell.parent_request
@@ -39,7 +39,7 @@ def install(core: Kernel, shell: ShellLike) -> None:
 
     @ends_tracebacks
     def getpass_(prompt: str = "Password: ", stream: Any = None, *, echo_char: str | None = None) -> str:
-        """Asks for a line in the frontend, which does not show it."""
+        """Asks for a line in the frontend, which hides it."""
         return ask(prompt, password=True)
 
     patches.put("builtins:input", input)

@@ -1,4 +1,4 @@
-"""``sys.stdout`` and ``sys.stderr`` of the code that runs."""
+"""``sys.stdout`` and ``sys.stderr`` of cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ os.register_at_fork(after_in_child=after_fork_in_child)
 class OutStream(HasParent, io.TextIOBase):
     """A text file whose text appears in the cell that writes it.
 
-    ``fileno()`` is a real descriptor: what a child process writes to it appears in the cell as well.
+    ``fileno()`` is a real descriptor: output of child processes to it appears in the cell as well.
     """
 
     encoding = "UTF-8"
@@ -32,7 +32,7 @@ class OutStream(HasParent, io.TextIOBase):
         self._stream = stream
         self._fd = fd
         self.name = f"<{name}>"
-        # The methods of the Rust object themselves, so that print() calls them without a detour.
+        # print() calls the methods of the Rust object directly.
         self.write = stream.write  # type: ignore[method-assign]
         self.flush = stream.flush  # type: ignore[method-assign]
         self.buffer = _Bytes(self)
@@ -50,15 +50,15 @@ class OutStream(HasParent, io.TextIOBase):
         self.write("".join(lines))
 
     def close(self) -> None:
-        """Does nothing but flush: the notebook's output is never closed."""
+        """Flushes. The output of a notebook is never closed."""
         self.flush()
 
     def reconfigure(self, **_options: Any) -> None:
-        """For programs that change the encoding of stdout: text reaches notebooks as it is."""
+        """Does nothing: text reaches notebooks as it is, whatever encoding a program asks for."""
 
 
 class _Bytes(io.BufferedIOBase):
-    """The binary side of an `OutStream`: UTF-8, decoded as it comes."""
+    """The binary buffer of an `OutStream`. Decodes UTF-8 incrementally."""
 
     def __init__(self, text: OutStream) -> None:
         self._text = text

@@ -94,6 +94,12 @@ def way(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """The event loop of the main thread, for modules whose `options` name it."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def options() -> tuple[str, ...]:
     """The command line of the kernels; modules have their own."""

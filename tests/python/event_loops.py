@@ -123,11 +123,13 @@ if os.environ.get("CALLBOARD_TEST_TRIO_ASYNCIO"):
 no_anyio = pytest.mark.skipif("trio_asyncio" in RUNNERS, reason="anyio does not know trio-asyncio")
 
 
-async def sleep(seconds: float) -> None:
+async def sleep(seconds: float = 0) -> None:
+    """Waits, in whichever event loop runs."""
     await (trio.sleep(seconds) if current_library() == "trio" else asyncio.sleep(seconds))
 
 
 async def forever() -> None:
+    """Waits for what never comes."""
     await Pending()
 
 

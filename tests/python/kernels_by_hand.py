@@ -65,6 +65,15 @@ def one_line(text: str) -> str:
     return line
 
 
+#: Starts a program as Jupyter does, tells its process id, and waits for it.
+PARENT = (
+    "import os, subprocess, sys\n"
+    "env = {**os.environ, 'JPY_PARENT_PID': str(os.getpid())}\n"
+    "kernel = subprocess.Popen(sys.argv[1:], env=env, start_new_session=True)\n"
+    "print(kernel.pid, flush=True)\nkernel.wait()\n"
+)
+
+
 class Started:
     """A kernel that was started from a command line."""
 

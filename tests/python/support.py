@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -91,6 +92,11 @@ def parent_id(message: Message) -> str | None:
     return message["parent_header"].get("msg_id")
 
 
+def without_colours(text: str) -> str:
+    """Removes the escape sequences that colour text."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 class Deadline:
     """A time until which something has to have happened."""
 
@@ -153,6 +159,11 @@ class Run:
         errors = self.contents("error")
         assert len(errors) == 1, f"{self.reply} and {[(m['msg_type'], m['content']) for m in self.messages]}"
         return errors[0]
+
+    @property
+    def traceback(self) -> str:
+        """The traceback of that error, without colours."""
+        return without_colours("\n".join(self.error["traceback"]))
 
 
 class Client:

@@ -61,10 +61,8 @@ class Samples:
     support_iopub_welcome = True
 
 
-class Conformance(Samples, jupyter_kernel_test.KernelTests):
-    """The tests, with a kernel that comes from no installed kernelspec."""
-
-    __test__ = False
+class OwnKernel(Samples):
+    """Starts a kernel that comes from no installed kernelspec, and a client that is stopped before it."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -72,31 +70,29 @@ class Conformance(Samples, jupyter_kernel_test.KernelTests):
         cls.addClassCleanup(folder.cleanup)
         cls.addClassCleanup(cls.km.shutdown_kernel, now=True)
         cls.kc = cls.km.blocking_client()
-        cls.kc.start_channels()
         cls.addClassCleanup(cls.kc.stop_channels)
-        cls.kc.wait_for_ready(timeout=TIMEOUT)
 
     @classmethod
     def tearDownClass(cls) -> None:
         """Class clean-ups do it, also when the set-up has failed."""
 
 
-class Welcome(Samples, jupyter_kernel_test.IopubWelcomeTests):
+class Conformance(OwnKernel, jupyter_kernel_test.KernelTests):
+    """All tests but that of the welcome."""
+
+    __test__ = False
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.kc.start_channels()
+        cls.kc.wait_for_ready(timeout=TIMEOUT)
+
+
+class Welcome(OwnKernel, jupyter_kernel_test.IopubWelcomeTests):
     """A subscriber is told that it is subscribed (JEP 65)."""
 
     __test__ = False
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.km, folder = make_manager(cls.way)
-        cls.addClassCleanup(folder.cleanup)
-        cls.addClassCleanup(cls.km.shutdown_kernel, now=True)
-        cls.kc = cls.km.blocking_client()
-        cls.addClassCleanup(cls.kc.stop_channels)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Class clean-ups do it, also when the set-up has failed."""
 
 
 class TestModule(Conformance):

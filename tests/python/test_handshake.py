@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import zmq
 from jupyter_client.session import Session
-from kernels_by_hand import one_line, start_in_vain
-from support import TIMEOUT, Client, command, environment
+from kernels_by_hand import Started, one_line, start_in_vain
+from support import TIMEOUT, Client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,36 +105,11 @@ def launcher(folder: Path, form: str, transport: str) -> Iterator[Launcher]:
     launcher.close()
 
 
-class Started:
+class Registered(Started):
     """A kernel that was given a registration file."""
 
     def __init__(self, way: str, folder: Path, launcher: Launcher, *options: str) -> None:
-        self.file = folder / "terminal.txt"
-        with self.file.open("a") as terminal:
-            self.process = subprocess.Popen(
-                [*command(way), "-f", str(launcher.file), *options],
-                env=environment(folder),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=terminal,
-                stderr=terminal,
-            )
-
-    def __enter__(self) -> Started:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def terminal(self) -> str:
-        return self.file.read_text()
-
-    def connect(self, connection_file: str | Path) -> Client:
-        client = Client(connection_file, self.process)
-        client.subscribe()
-        return client
+        super().__init__(way, folder, "-f", str(launcher.file), *options)
 
     def refused(self) -> str:
         """The line with which it ended."""
@@ -145,7 +119,7 @@ class Started:
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_a_kernel_chooses_its_ports_and_tells_them(way: str, folder: Path, launcher: Launcher) -> None:
-    with Started(way, folder, launcher) as started:
+    with Registered(way, folder, launcher) as started:
         ports = launcher.receive()
         assert sorted(ports) == sorted(PORTS)
         assert {type(port) for port in ports.values()} == {str if launcher.form == "content" else int}
@@ -170,7 +144,7 @@ def test_a_kernel_chooses_its_ports_and_tells_them(way: str, folder: Path, launc
 
 def test_a_restart_registers_anew(way: str, folder: Path, launcher: Launcher) -> None:
     for _ in range(2):
-        with Started(way, folder, launcher) as started:
+        with Registered(way, folder, launcher) as started:
             ports = launcher.receive()
             launcher.answer({"status": "ok"})
             with started.connect(launcher.connection(ports, folder / "c.json")) as client:
@@ -179,7 +153,7 @@ def test_a_restart_registers_anew(way: str, folder: Path, launcher: Launcher) ->
 
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
 def test_several_kernels_register_at_one_socket(way: str, folder: Path, launcher: Launcher) -> None:
-    with Started(way, folder, launcher) as one, Started(way, folder, launcher) as two:
+    with Registered(way, folder, launcher) as one, Registered(way, folder, launcher) as two:
         connections = []
         for n in range(2):
             connections.append(launcher.connection(launcher.receive(), folder / f"{n}.json"))
@@ -197,7 +171,7 @@ def test_a_registered_kernel_encrypts_if_the_file_says_so(way: str, folder: Path
     public, secret = (key.decode() for key in zmq.curve_keypair())
     keys = {"curve_publickey": public, "curve_secretkey": secret}
     launcher.write(**keys)
-    with Started(way, folder, launcher) as started:
+    with Registered(way, folder, launcher) as started:
         file = launcher.connection(launcher.receive(), folder / "c.json")
         launcher.answer({"status": "ok"})
         file.write_text(json.dumps({**json.loads(file.read_text()), **keys}))
@@ -207,7 +181,7 @@ def test_a_registered_kernel_encrypts_if_the_file_says_so(way: str, folder: Path
 
 
 def test_without_an_answer_the_kernel_ends(way: str, folder: Path, launcher: Launcher) -> None:
-    with Started(way, folder, launcher, "--registration-deadline=0.5") as started:
+    with Registered(way, folder, launcher, "--registration-deadline=0.5") as started:
         line = started.refused()
         assert "did not answer within 500ms" in line
         assert str(launcher.port) in line
@@ -216,7 +190,7 @@ def test_without_an_answer_the_kernel_ends(way: str, folder: Path, launcher: Lau
 
 def test_where_nobody_listens_the_kernel_ends(way: str, folder: Path, launcher: Launcher) -> None:
     launcher.close()
-    with Started(way, folder, launcher, "--registration-deadline=0.5") as started:
+    with Registered(way, folder, launcher, "--registration-deadline=0.5") as started:
         assert "did not answer" in started.refused()
 
 
@@ -230,21 +204,21 @@ def test_where_nobody_listens_the_kernel_ends(way: str, folder: Path, launcher: 
 def test_an_error_as_answer_ends_the_kernel(
     way: str, folder: Path, launcher: Launcher, answer: dict[str, str], told: str
 ) -> None:
-    with Started(way, folder, launcher) as started:
+    with Registered(way, folder, launcher) as started:
         launcher.receive()
         launcher.answer(answer)
         assert told in started.refused()
 
 
 def test_an_answer_with_a_wrong_signature_ends_the_kernel(way: str, folder: Path, launcher: Launcher) -> None:
-    with Started(way, folder, launcher) as started:
+    with Registered(way, folder, launcher) as started:
         launcher.receive()
         launcher.answer({"status": "ok"}, session=Session(key=b"other"))
         assert "another key" in started.refused()
 
 
 def test_an_answer_that_is_none_ends_the_kernel(way: str, folder: Path, launcher: Launcher) -> None:
-    with Started(way, folder, launcher) as started:
+    with Registered(way, folder, launcher) as started:
         launcher.receive()
         garbage = [b"garbage", b"\xff"]
         launcher.socket.send_multipart([launcher.peer, *garbage] if launcher.form == "content" else garbage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -133,7 +132,7 @@ def test_the_magic_trio(kernel: Kernel, client: Client, how: str, code: str) -> 
 
 def frames(run: Run) -> list[str]:
     """Where the frames of a traceback are."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(run.error["traceback"]))
+    text = run.traceback
     return [line.split(",")[0] for line in text.splitlines() if line.startswith(("File ", "Cell In"))]
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import without_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,8 +101,8 @@ def test_objects_are_inspected(asking: Client, level: int, expected: str) -> Non
     reply = asking.ask("inspect_request", content)
     assert (reply["status"], reply["found"]) == ("ok", True)
     text = reply["data"]["text/plain"]
-    assert expected in "".join(_without_colours(text))
-    assert "prepared_function(argument: int) -> str" in _without_colours(text)
+    assert expected in "".join(without_colours(text))
+    assert "prepared_function(argument: int) -> str" in without_colours(text)
 
 
 def test_inspection_finds_the_function_whose_arguments_are_typed(client: Client) -> None:
@@ -219,9 +220,3 @@ def test_a_history_file_that_cannot_be_used_does_not_stop_the_kernel(
     with start_kernel(IPYTHONDIR=str(tmp_path / "ipython")).connect() as client:
         assert client.run("1 + 1").result == "2"
         assert history(client, hist_access_type="tail", n=1)[0][2] == "1 + 1"
-
-
-def _without_colours(text: str) -> str:
-    import re
-
-    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jupyter_client import AsyncKernelManager
+from kernels_by_hand import PARENT, write_connection
 from support import TIMEOUT, Client, command, environment, write_kernelspec
 
 if TYPE_CHECKING:
@@ -168,17 +169,9 @@ def test_a_terminated_kernel_is_gone(fresh_kernel: Kernel, fresh_client: Client)
 
 @pytest.mark.parametrize("code", ["", "time.sleep(1000)", "while True: pass"], ids=["idle", "sleep", "loop"])
 def test_the_death_of_the_parent_ends_the_kernel(way: str, tmp_path: Path, code: str) -> None:
-    connection = tmp_path / "connection.json"
-    # The parent starts a kernel, tells its process id, and lives until it is killed.
-    script = (
-        "import os, subprocess, sys\n"
-        "env = {**os.environ, 'JPY_PARENT_PID': str(os.getpid())}\n"
-        "kernel = subprocess.Popen(sys.argv[1:], env=env, start_new_session=True)\n"
-        "print(kernel.pid, flush=True)\nkernel.wait()"
-    )
-    write_connection(connection)
+    connection = write_connection(tmp_path)
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, *command(way), "-f", str(connection)],
+        [sys.executable, "-c", PARENT, *command(way), "-f", connection],
         env=environment(tmp_path),
         stdout=subprocess.PIPE,
         text=True,
@@ -265,10 +258,3 @@ def test_cells_sent_while_the_kernel_starts_are_run(fresh_kernel: Kernel) -> Non
         client.subscribe()
         ids = [client.execute(f"{n} + {n}") for n in range(10)]
         assert [client.finish(msg_id).result for msg_id in ids] == [str(n + n) for n in range(10)]
-
-
-def write_connection(path: Path) -> None:
-    """A connection file with free ports, as Jupyter writes it."""
-    from jupyter_client.connect import write_connection_file
-
-    write_connection_file(str(path), ip="127.0.0.1")

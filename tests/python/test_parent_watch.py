@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from jupyter_client.connect import write_connection_file
+from kernels_by_hand import PARENT
 from support import Client, command, environment
 
 if TYPE_CHECKING:
@@ -23,14 +24,6 @@ pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the system ca
 
 #: Far more than it takes, far less than forever.
 AT_LAST = 40
-
-#: Starts a program as Jupyter does, tells its process id, and waits for it.
-PARENT = (
-    "import os, subprocess, sys\n"
-    "env = {**os.environ, 'JPY_PARENT_PID': str(os.getpid())}\n"
-    "kernel = subprocess.Popen(sys.argv[1:], env=env, start_new_session=True)\n"
-    "print(kernel.pid, flush=True)\nkernel.wait()\n"
-)
 
 #: Adopts the orphans among the processes below it; tells the process id of its child.
 SUBREAPER = (

@@ -10,12 +10,6 @@ if TYPE_CHECKING:
     from support import Client, Run
 
 
-@pytest.fixture(scope="module", params=["asyncio", "trio"])
-def backend(request: pytest.FixtureRequest) -> str:
-    """Whose event loop the main thread runs."""
-    return request.param
-
-
 @pytest.fixture(scope="module")
 def options(backend: str) -> tuple[str, ...]:
     return ("--backend", backend)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import TYPE_CHECKING
 
 import psutil
@@ -25,11 +24,6 @@ def wait_for_end(pid: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(pid).wait(timeout=10)
     assert pid_is_gone(pid)
-
-
-def plain(run: Run) -> str:
-    """The traceback of a cell, without colours."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(run.error["traceback"]))
 
 
 #: Ways to run a command; what they print or return contains what the command prints.

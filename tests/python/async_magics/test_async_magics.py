@@ -6,7 +6,7 @@ import ast
 from typing import TYPE_CHECKING
 
 import pytest
-from commands_of_cells import plain, waiting_for
+from commands_of_cells import waiting_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def test_inner_cells_show_what_they_print_and_their_errors(client: Client) -> No
     assert client.run("%%inner\nx = %upper a\nprint(x)").stdout == "A\n"
     run = client.run("%%inner\n1\n%boom")
     assert run.reply["ename"] == "ValueError"
-    assert "----> 2 get_ipython().run_line_magic('boom', '')" in plain(run)
+    assert "----> 2 get_ipython().run_line_magic('boom', '')" in run.traceback
 
 
 def test_where_code_cannot_await_a_magic_returns_what_can_be_awaited(client: Client) -> None:
@@ -105,13 +105,13 @@ def test_without_autoawait_nothing_is_awaited(client: Client) -> None:
 @pytest.mark.parametrize("name", ["boom", "sync_boom"])
 def test_a_traceback_points_at_the_line_with_the_magic(client: Client, name: str) -> None:
     run = client.run(f"x = 1\ny = 2\n%{name}\nz = 3")
-    text = plain(run)
+    text = run.traceback
     assert f"----> 3 get_ipython().run_line_magic('{name}', '')" in text
     assert "raise ValueError('boom')" in text
     assert "callboard/ipython/magics" not in text
     run = client.run(f"async def f():\n    x = 1\n    %{name}\nawait f()")
-    assert f"----> 3     get_ipython().run_line_magic('{name}', '')" in plain(run)
-    assert "----> 4 await f()" in plain(run)
+    assert f"----> 3     get_ipython().run_line_magic('{name}', '')" in run.traceback
+    assert "----> 4 await f()" in run.traceback
 
 
 def test_a_magic_that_does_not_exist_is_a_usage_error(client: Client) -> None:

@@ -6,7 +6,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING
 
-from commands_of_cells import output, plain, waiting_for
+from commands_of_cells import output, waiting_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,8 +135,8 @@ def test_a_failure_can_be_an_error(client: Client) -> None:
             run = client.run(code)
             assert run.reply["ename"] == "CalledProcessError"
             assert "exit status 3" in run.reply["evalue"]
-            assert "----> 2 get_ipython()" in plain(run).replace("x = ", "")
-            assert "callboard/ipython/magics" not in plain(run)
+            assert "----> 2 get_ipython()" in run.traceback.replace("x = ", "")
+            assert "callboard/ipython/magics" not in run.traceback
         assert client.run("x = !echo a; echo b >&2\nx").result == "['a', 'b']"
     finally:
         client.run("get_ipython().system_raise_on_error = False")
@@ -149,7 +149,7 @@ def test_errors_of_commands(client: Client) -> None:
     for code in ("!echo", "x = !echo"):
         run = client.run(code)
         assert "/no/such/shell" in run.reply["evalue"]
-        assert "process.py" not in plain(run)
+        assert "callboard/processes" not in run.traceback
     client.run("del os.environ['SHELL']\nif shell: os.environ['SHELL'] = shell")
     assert client.run("!echo fine").stdout == "fine\r\n"
 
@@ -216,7 +216,7 @@ def test_a_script_keeps_its_options(client: Client) -> None:
     assert client.run("out, err").result == r"('o\n', 'e\n')"
     run = client.run("%%bash\necho o; echo e >&2; exit 3")
     assert (run.reply["ename"], run.stdout, run.stderr) == ("CalledProcessError", "o\n", "e\n")
-    assert "callboard/ipython/magics" not in plain(run)
+    assert "callboard/ipython/magics" not in run.traceback
     assert client.run("%%script python3 -c 'import sys; print(len(sys.stdin.read()))'\nabc").stdout == "4\n"
     assert client.run("%%script cat -n\na\nb").stdout == "     1\ta\n     2\tb\n"
     assert client.run("%%script no-such-program\na").stdout == "Couldn't find program: 'no-such-program'\n"

@@ -9,11 +9,13 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from callboard import Caller, Pending
+from event_loops import sleep
 
 if TYPE_CHECKING:
     import weakref
     from collections.abc import Callable
+
+    from callboard import Caller, Pending
 
 
 BACKENDS = ("asyncio", "trio")
@@ -34,20 +36,6 @@ def run(loop: str, func: Callable[..., Any], *args: Any) -> Any:
 
         return uvloop.run(func(*args))
     return asyncio.run(func(*args))
-
-
-async def pause(seconds: float = 0) -> None:
-    """Waits, on whatever loop runs."""
-    if library() == "trio":
-        import trio
-
-        await trio.sleep(seconds)
-    else:
-        await asyncio.sleep(seconds)
-
-
-async def for_ever() -> None:
-    await Pending()
 
 
 def library() -> str | None:
@@ -95,12 +83,12 @@ def run_program(code: str, *args: str, timeout: float = PATIENCE) -> subprocess.
 
 
 async def number(n: int, seconds: float = 0) -> int:
-    await pause(seconds)
+    await sleep(seconds)
     return n
 
 
 async def run_until_stopped(started: Callable[[], None], stop: Pending) -> str:
     started()
     await stop
-    await pause(0.001)
+    await sleep(0.001)
     return "stopped"

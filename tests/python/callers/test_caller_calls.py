@@ -10,7 +10,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from callboard import Caller, Pending, PendingManager
-from caller_tools import PATIENCE, ended, for_ever, pause, run, stop
+from caller_tools import PATIENCE, ended, run, stop
+from event_loops import forever, sleep
 
 if TYPE_CHECKING:
     import pytest
@@ -21,7 +22,7 @@ def test_call_soon(caller: Caller) -> None:
         return args, kwargs
 
     async def coroutine(*args: Any, **kwargs: Any) -> Any:
-        await pause()
+        await sleep()
         return args, kwargs
 
     for func in (sync, coroutine, lambda *args, **kwargs: coroutine(*args, **kwargs)):
@@ -34,7 +35,7 @@ def test_what_fails(caller: Caller) -> None:
         pass
 
     async def later(error: BaseException) -> None:
-        await pause()
+        await sleep()
         raise error
 
     def now(error: BaseException) -> None:
@@ -53,7 +54,7 @@ def test_what_fails(caller: Caller) -> None:
 
 def test_a_traceback_starts_in_the_user_s_code(caller: Caller) -> None:
     async def broken() -> None:
-        await pause()
+        await sleep()
         raise ValueError
 
     error = ended(caller.call_soon(broken)).exception()
@@ -160,7 +161,7 @@ def test_schedule_call(caller: Caller) -> None:
     manager = Mine()
     with manager.context():
         variable.set(9)
-        pen = caller.schedule_call(for_ever, (), {}, None, Mine)
+        pen = caller.schedule_call(forever, (), {}, None, Mine)
         assert manager.pending == {pen}
         assert caller.schedule_call(variable.get, (), {}, None, ()).wait_sync() == 9
         assert manager.pending == {pen}
@@ -204,7 +205,7 @@ def test_current_pending(caller: Caller) -> None:
 
 def test_from_a_plain_thread_and_from_loops(caller: Caller, loop: str) -> None:
     async def main() -> int:
-        return await caller.call_soon(pause) or await caller.call_soon(lambda: 5)
+        return await caller.call_soon(sleep) or await caller.call_soon(lambda: 5)
 
     assert run(loop, main) == 5
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 from callboard import Caller, Pending, PendingCancelled
-from caller_tools import PATIENCE, ended, for_ever, library, pause, run, spin
+from caller_tools import PATIENCE, ended, library, run, spin
+from event_loops import forever, sleep
 
 
 @pytest.mark.parametrize("which", ["own", "guest", "worker"])
@@ -23,7 +24,7 @@ def test_a_coroutine_is_cancelled(caller: Caller, which: str) -> None:
     async def wait_for_ever() -> None:
         waits.set_result(None)
         try:
-            await pause(1000)
+            await sleep(1000)
         except BaseException as error:
             seen.append(type(error).__name__)
             raise
@@ -59,7 +60,7 @@ def test_cancelling_from_the_call_itself(caller: Caller) -> None:
         me = Caller.current_pending()
         assert me is not None
         me.cancel("had enough")
-        await pause()
+        await sleep()
         raise AssertionError("not reached")
 
     def late() -> int:
@@ -79,15 +80,15 @@ def test_cancelled_code_may_clean_up(caller: Caller) -> None:
     async def main() -> None:
         waits.set_result(None)
         try:
-            await pause(1000)
+            await sleep(1000)
         finally:
             if library() == "trio":
                 import trio
 
                 with trio.CancelScope(shield=True):
-                    await pause(0.01)
+                    await sleep(0.01)
             else:
-                await pause(0.01)
+                await sleep(0.01)
             cleaned.append(1)
 
     waits = Pending()
@@ -106,7 +107,7 @@ def test_a_function_that_computes_is_cancelled(caller: Caller) -> None:
         spin()
 
     async def compute_in_a_coroutine() -> None:
-        await pause()
+        await sleep()
         compute()
 
     for call in (caller.call_soon, caller.to_thread):
@@ -171,7 +172,7 @@ def test_the_wrong_one_is_never_hit(caller: Caller) -> None:
 
     for _ in range(5):
         computes = Pending()
-        waiting = caller.call_soon(for_ever)
+        waiting = caller.call_soon(forever)
         computing = caller.call_soon(compute)
         computes.wait_sync()
         waiting.cancel()
@@ -188,7 +189,7 @@ def test_cancelling_1000_times_never_hits_the_loop(caller: Caller, caplog: pytes
     async def heart() -> int:
         while not innocent.done():
             beats[0] += 1
-            await pause(0.0001)
+            await sleep(0.0001)
         return beats[0]
 
     heart_beats = caller.call_soon(heart)
@@ -199,7 +200,7 @@ def test_cancelling_1000_times_never_hits_the_loop(caller: Caller, caplog: pytes
     async def steps(n: int) -> int:
         for _ in range(3):
             sum(range(n))
-            await pause()
+            await sleep()
         return n
 
     cancelled = 0
@@ -223,7 +224,7 @@ def test_cancelling_1000_times_never_hits_the_loop(caller: Caller, caplog: pytes
 
 def test_the_waiter_s_cancellation_is_the_call_s(caller: Caller, loop: str) -> None:
     async def main() -> None:
-        pen = caller.call_soon(for_ever)
+        pen = caller.call_soon(forever)
         with pytest.raises(TimeoutError):
             await pen.wait(timeout=0.01)
         await pen.wait(result=False)

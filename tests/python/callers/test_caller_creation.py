@@ -10,7 +10,8 @@ import time
 
 import pytest
 from callboard import Caller, PendingCancelled
-from caller_tools import PATIENCE, ended, for_ever, library, pause, run, run_program, stop
+from caller_tools import PATIENCE, ended, library, run, run_program, stop
+from event_loops import forever, sleep
 
 
 def test_a_new_thread(backend: str) -> None:
@@ -129,8 +130,8 @@ def test_without_trio(monkeypatch: pytest.MonkeyPatch) -> None:
         caller.get(backend="trio")
     with missing:
         caller.call_using_backend("trio", library)
-    assert caller.call_soon(pause).wait_sync() is None
-    pen = caller.call_soon(for_ever)
+    assert caller.call_soon(sleep).wait_sync() is None
+    pen = caller.call_soon(forever)
     pen.cancel()
     assert ended(pen).cancelled()
     stop(caller)

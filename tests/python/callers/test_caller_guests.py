@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from callboard import Caller, Pending
-from caller_tools import BACKENDS, PATIENCE, for_ever, library, pause, run, run_program, stop
+from caller_tools import BACKENDS, PATIENCE, library, run, run_program, stop
+from event_loops import forever, sleep
 
 
 def test_call_using_backend(caller: Caller) -> None:
     async def where(*args: Any) -> Any:
-        await pause(0.001)
+        await sleep(0.001)
         return library(), threading.get_ident(), *args
 
     for name in BACKENDS:
@@ -59,8 +60,8 @@ def test_guests_in_loops_of_a_program(loop: str) -> None:
         pens = [caller.call_using_backend(name, library) for name in BACKENDS * 3]
         assert [await pen for pen in pens] == [*BACKENDS * 3]
         # Is left running: the end of the loop cancels it.
-        left.append(caller.call_using_backend("asyncio" if library() == "trio" else "trio", for_ever))
-        await pause(0.01)
+        left.append(caller.call_using_backend("asyncio" if library() == "trio" else "trio", forever))
+        await sleep(0.01)
 
     left: list[Pending] = []
     for _ in range(3):
@@ -76,14 +77,14 @@ def test_the_end_of_a_guest(caller: Caller) -> None:
     async def run() -> None:
         begun.set_result(None)
         try:
-            await pause(1000)
+            await sleep(1000)
         finally:
             finished.append(1)
 
     finished: list[int] = []
     running = caller.call_using_backend(other, run)
     begun.wait_sync()
-    late = caller.call_using_backend(other, for_ever)
+    late = caller.call_using_backend(other, forever)
     stop(caller)
     assert running.cancelled()
     assert late.cancelled()

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from callboard import Caller, Pending
-from caller_tools import BACKENDS, PATIENCE, collected, ended, for_ever, number, run, stop
+from caller_tools import BACKENDS, PATIENCE, collected, ended, number, run, stop
+from event_loops import forever
 
 
 def test_10_000_calls_from_8_threads() -> None:
@@ -92,7 +93,7 @@ def test_200_callers_20_times() -> None:
         pens = [child.call_soon(number, n) for n, child in enumerate(children)]
         for n, pen in enumerate(pens):
             assert pen.wait_sync(timeout=PATIENCE) == n
-        left = [child.call_soon(for_ever) for child in children[::10]]
+        left = [child.call_soon(forever) for child in children[::10]]
         stop(*children[::2])
         stop(*parents)
         assert all(pen.cancelled() for pen in left)
@@ -132,7 +133,7 @@ def test_a_stopped_caller_that_is_kept_costs_no_descriptor() -> None:
 def test_logs_are_quiet(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     for call in (caller.call_soon, caller.to_thread):
-        pens = [call(for_ever), call(lambda: 1 / 0), call(number, 1)]
+        pens = [call(forever), call(lambda: 1 / 0), call(number, 1)]
         pens[0].cancel()
         for pen in pens:
             ended(pen)

@@ -12,19 +12,8 @@ from typing import Any
 
 import pytest
 from callboard import Caller, PendingCancelled
-from caller_tools import (
-    BACKENDS,
-    PATIENCE,
-    ended,
-    for_ever,
-    library,
-    pause,
-    run,
-    run_program,
-    run_until_stopped,
-    spin,
-    stop,
-)
+from caller_tools import BACKENDS, PATIENCE, ended, library, run, run_program, run_until_stopped, spin, stop
+from event_loops import forever, sleep
 
 
 def test_the_end_of_the_loop_is_the_end_of_its_caller(loop: str) -> None:
@@ -42,11 +31,11 @@ def test_the_end_of_the_loop_is_the_end_of_its_caller(loop: str) -> None:
         )
         caller.queue_call(print, end="")
         await found["task"].started
-        await pause(0.01)
+        await sleep(0.01)
 
     async def cleans_up() -> None:
         try:
-            await for_ever()
+            await forever()
         finally:
             cleaned.append(library())
 
@@ -77,8 +66,8 @@ def test_a_loop_that_is_closed_under_its_caller(loop: str, caplog: pytest.LogCap
     async def main() -> tuple[Any, ...]:
         caller = Caller()
         child = caller.get()
-        ready = caller.call_soon(for_ever)
-        await pause(0.01)
+        ready = caller.call_soon(forever)
+        await sleep(0.01)
         return caller, child, ready
 
     gc.collect()
@@ -130,8 +119,8 @@ def test_a_thread_that_ends_and_leaves_its_loop_open(caplog: pytest.LogCaptureFi
     found: list[Any] = []
 
     async def main() -> None:
-        found.extend((Caller(), Caller().call_soon(for_ever)))
-        await pause(0.01)
+        found.extend((Caller(), Caller().call_soon(forever)))
+        await sleep(0.01)
 
     def target() -> None:
         loops.append(asyncio.new_event_loop())
@@ -177,7 +166,7 @@ def test_a_thread_that_is_killed(backend: str, caplog: pytest.LogCaptureFixture)
 
     child = caller.get()
     worker = caller.to_thread(Caller).wait_sync()
-    waiting = caller.call_soon(for_ever)
+    waiting = caller.call_soon(forever)
     caller.call_soon(lambda: 1).wait_sync()
     set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
     assert set_exception(ctypes.c_ulong(caller.id), ctypes.py_object(Killed)) == 1
@@ -205,7 +194,7 @@ def test_exit_in_a_callback(caller: Caller, caplog: pytest.LogCaptureFixture) ->
         else:
             caller.call_direct(leave)
 
-    waiting = caller.call_soon(for_ever)
+    waiting = caller.call_soon(forever)
     caller.call_soon(schedule).wait_sync()
     assert caller.call_soon(lambda: 1).wait_sync(timeout=PATIENCE) == 1, "it ends nothing"
     assert not waiting.done()
@@ -219,10 +208,10 @@ def test_exit_in_a_borrowed_loop() -> None:
     found: list[Any] = []
 
     async def main() -> None:
-        found.extend((Caller(), Caller().call_soon(for_ever), Caller().get()))
-        await pause(0.01)
+        found.extend((Caller(), Caller().call_soon(forever), Caller().get()))
+        await sleep(0.01)
         asyncio.get_running_loop().call_soon(sys.exit, 3)
-        await for_ever()
+        await forever()
 
     with pytest.raises(SystemExit):
         asyncio.run(main())
@@ -239,7 +228,7 @@ def test_tasks_of_a_loop_are_cancelled_at_its_end(backend: str) -> None:
 
     async def stray() -> None:
         try:
-            await pause(1000)
+            await sleep(1000)
         finally:
             cleaned.append("stray")
 
@@ -250,7 +239,7 @@ def test_tasks_of_a_loop_are_cancelled_at_its_end(backend: str) -> None:
             trio.lowlevel.spawn_system_task(stray)
         else:
             tasks.append(asyncio.get_running_loop().create_task(stray()))
-        await pause(0.001)
+        await sleep(0.001)
 
     tasks: list[Any] = []
     caller.call_soon(start).wait_sync()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from callboard import Caller, Pending, PendingCancelled
-from caller_tools import PATIENCE, for_ever, library, number, pause, run
+from caller_tools import PATIENCE, library, number, run
+from event_loops import forever, sleep
 
 
 def test_as_completed(loop: str) -> None:
@@ -31,7 +32,7 @@ def test_as_completed(loop: str) -> None:
 
         async def generator() -> Any:
             for n in range(20):
-                await pause()
+                await sleep()
                 yield number(n)
 
         assert {pen.result() async for pen in caller.as_completed(generator())} == set(range(20))
@@ -86,7 +87,7 @@ def test_as_completed_cancels_what_is_unfinished(loop: str) -> None:
         caller = Caller()
         for cancels in (True, False):
             for kind in (list, iter):
-                pens = [Pending(), *(caller.to_thread(for_ever) for _ in range(3))]
+                pens = [Pending(), *(caller.to_thread(forever) for _ in range(3))]
                 pens[0].set_result(None)
                 found = caller.as_completed(kind(pens), cancel_unfinished=cancels, max_concurrent=0)
                 async with contextlib.aclosing(found):
@@ -178,14 +179,14 @@ def test_more_of_wait(loop: str) -> None:
             await caller.wait([1])  # type: ignore[list-item]
         # A wait that is cancelled leaves alone what it waited for.
         waiting = caller.call_soon(caller.wait, pens)
-        await pause(0.001)
+        await sleep(0.001)
         await waiting.cancel_wait()
         assert not any(pen.cancelled() for pen in pens)
         # With shield it goes on.
         waiting = caller.call_soon(caller.wait, pens, shield=True)
-        await pause(0.001)
+        await sleep(0.001)
         waiting.cancel()
-        await pause(0.001)
+        await sleep(0.001)
         assert not waiting.done()
         for pen in pens:
             pen.set_result(None)
@@ -220,11 +221,11 @@ def test_groups(loop: str) -> None:
         assert {pen.result() for pen in pens} == {1, 2, 3, 4, 5}
         with pytest.raises(BaseExceptionGroup):
             async with caller.create_pending_group(mode=1):
-                waiting = caller.to_thread(for_ever)
+                waiting = caller.to_thread(forever)
                 caller.call_soon(lambda: 1 / 0)
         assert waiting.cancelled()
         with pytest.raises(PendingCancelled):
             async with caller.create_pending_group(mode=3, timeout=0.01):
-                await pause(1000)
+                await sleep(1000)
 
     run(loop, main)

@@ -9,7 +9,8 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from callboard import Caller, Pending, PendingGroup
-from caller_tools import PATIENCE, collected, ended, for_ever, pause, spin
+from caller_tools import PATIENCE, collected, ended, spin
+from event_loops import forever, sleep
 
 if TYPE_CHECKING:
     import pytest
@@ -20,7 +21,7 @@ def test_queue_call(caller: Caller) -> None:
     done = Pending()
 
     async def work(n: int, *, last: int) -> None:
-        await pause(0.001 if n % 3 else 0)
+        await sleep(0.001 if n % 3 else 0)
         results.append((n, threading.get_ident()))
         if n == last:
             done.set_result(None)
@@ -47,7 +48,7 @@ def test_a_queue_outlives_what_fails(caller: Caller, caplog: pytest.LogCaptureFi
         what.set_result(Caller.current_pending())
 
     async def work_later(what: Any) -> None:
-        await pause()
+        await sleep()
         work(what)
 
     for func in (work, work_later):
@@ -109,7 +110,7 @@ def test_a_queued_call_is_cancelled(caller: Caller) -> None:
 
     async def waits() -> None:
         begun[-1].set_result(None)
-        await for_ever()
+        await forever()
 
     def computes() -> None:
         begun[-1].set_result(None)

@@ -6,11 +6,12 @@ import time
 
 import pytest
 from callboard import Caller, Pending, PendingCancelled
-from caller_tools import PATIENCE, ended, for_ever, library, pause, run, run_until_stopped, spin, stop
+from caller_tools import PATIENCE, ended, library, run, run_until_stopped, spin, stop
+from event_loops import forever, sleep
 
 
 def test_stop(caller: Caller) -> None:
-    waiting = caller.call_soon(for_ever)
+    waiting = caller.call_soon(forever)
     later = caller.call_later(1000, print)
     stopped = caller.stop()
     assert stopped is caller.stopped
@@ -73,7 +74,7 @@ def test_stopping_at_any_moment(backend: str) -> None:
     """100 Callers, stopped while they start, run, or have little to do."""
     for n in range(100):
         caller = Caller("NewThread", backend=backend)
-        pens = [caller.call_soon(func) for func in (lambda: 1, for_ever, spin)[: n % 4]]
+        pens = [caller.call_soon(func) for func in (lambda: 1, forever, spin)[: n % 4]]
         until = time.perf_counter() + n % 10 * 1e-3
         while time.perf_counter() < until:
             pass
@@ -89,7 +90,7 @@ def test_a_call_stops_its_own_caller(backend: str) -> None:
 
     async def later() -> str:
         Caller().stop()
-        await pause(1000)
+        await sleep(1000)
         return "not reached"
 
     caller = Caller("NewThread", backend=backend)
@@ -163,8 +164,8 @@ def test_contexts(loop: str) -> None:
                 worker = await caller.to_thread(Caller)
             assert child.stopped.done()
             assert not worker.stopping.done()
-            waiting = caller.call_soon(for_ever)
-            await pause(0.001)
+            waiting = caller.call_soon(forever)
+            await sleep(0.001)
         assert caller.stopped.done()
         assert worker.stopped.done()
         assert waiting.cancelled()
@@ -237,7 +238,7 @@ def test_a_context_in_a_call(caller: Caller) -> None:
     async def second() -> None:
         async with Caller():
             entered.set_result(None)
-            await for_ever()
+            await forever()
 
     entered = Pending()
     assert caller.call_soon(first).wait_sync(timeout=PATIENCE) == "first"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from callboard import Caller, Pending, PendingCancelled, PendingManager, StartStopTask
-from caller_tools import collected, ended, for_ever, pause, run, run_until_stopped, stop
+from caller_tools import collected, ended, run, run_until_stopped, stop
+from event_loops import forever, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,7 @@ def test_start_stop_task(caller: Caller) -> None:
 
     async def work(started: Callable[[], None], stop: Pending, *args: Any, **kwargs: Any) -> str:
         seen.append((args, kwargs, threading.get_ident()))
-        await pause()
+        await sleep()
         started()
         started()
         await stop
@@ -70,7 +71,7 @@ def test_start_stop_task_misused(caller: Caller, loop: str) -> None:
 def test_start_stop_task_as_a_context(caller: Caller, loop: str) -> None:
     async def fails(started: Callable[[], None], _stop: Pending) -> None:
         started()
-        await pause(0.005)
+        await sleep(0.005)
         raise ZeroDivisionError
 
     async def returns(started: Callable[[], None], _stop: Pending) -> None:
@@ -85,10 +86,10 @@ def test_start_stop_task_as_a_context(caller: Caller, loop: str) -> None:
         assert task.stopped.result() == "stopped"
         with pytest.raises(RuntimeError, match="stopped early"):
             async with caller.create_start_stop_task(returns).start():
-                await for_ever()
+                await forever()
         with pytest.raises(ZeroDivisionError):
             async with caller.create_start_stop_task(fails).start():
-                await for_ever()
+                await forever()
         task = caller.create_start_stop_task(run_until_stopped).start()
         with pytest.raises(KeyError):
             async with task:
@@ -107,7 +108,7 @@ def test_a_caller_that_stops_waits_for_its_start_stop_tasks(caller: Caller) -> N
         started()
         await stop
         for _ in range(5):
-            await pause(0.001)
+            await sleep(0.001)
         order.append("task")
 
     task = caller.create_start_stop_task(work).start()

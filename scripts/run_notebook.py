@@ -30,7 +30,7 @@ INDENT = "    "
 
 
 class Screen:
-    """The terminal: outputs are indented, and a cell is named before its output if another one was shown last."""
+    """Writes to the terminal: outputs are indented, and a cell is named before its output if another was shown last."""
 
     def __init__(self) -> None:
         self.colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -76,7 +76,7 @@ class Screen:
 
 
 def size(data: str | dict[str, Any]) -> str:
-    """How large the data of an output is, for people. Images come as base64."""
+    """The size of an output's data, with a unit. Images come as base64."""
     count = len(str(data))
     return f"{count} B" if count < 1000 else f"{count / 1000:.0f} kB"
 
@@ -110,8 +110,8 @@ class Runner(NotebookClient):
         self._interrupt: asyncio.Future[None] | None = None
 
     def take_signals(self) -> None:
-        """Lets Ctrl-C interrupt the cell, and a second one end the kernel. nbclient ends it at the first, while it
-        still waits for the cell, and falls over its own feet. To be called while a notebook runs."""
+        """Lets Ctrl-C interrupt the cell, and a second one end the kernel. Call it while a notebook runs: by itself,
+        nbclient kills the kernel at the first Ctrl-C while it still waits for the cell, and fails."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._stop)
 
     def _stop(self) -> None:

@@ -1,1 +1,1 @@
-"""The comparison of Jupyter kernels for Python: what `scripts/bench` runs, and how docs/benchmarks.md is made."""
+"""The comparison of Jupyter kernels for Python: `scripts/bench` runs it, and it makes docs/benchmarks.md."""

@@ -15,7 +15,7 @@ from .growth import GROWTHS
 from .kernels import ECHO, NAMES, REPOSITORY, Spec, find
 from .results import Results
 
-#: In the order in which they run.
+#: The sections, in the order in which they run.
 SECTIONS = ("rounds", "limits", *(growth.name for growth in GROWTHS), "memory")
 
 WORKLOADS = tuple(dict.fromkeys(figure.workload for figure in FIGURES))
@@ -67,7 +67,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def machine() -> dict[str, str]:
-    """What the kernels run on, without anything that names this one machine."""
+    """The hardware and system of this run, without names of the machine."""
     model, memory = platform.processor() or platform.machine(), ""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -39,17 +39,17 @@ START = 30.0
 #: The longest a kernel may take for one answer, seconds, where a workload does not say otherwise.
 ANSWER = 15.0
 
-#: How long after a refused connection the client tries again, ms: as exact is the time that a start takes.
+#: Time after a refused connection until the client tries again, ms: the resolution of the measured start.
 RECONNECT = 5
 
-#: The longest that the client waits without looking whether the kernel still runs, ms.
+#: The longest wait without a check that the kernel still runs, ms.
 STEP = 1000
 
 now = time.perf_counter
 
 
 class KernelError(Exception):
-    """A kernel did not do what was asked of it. The text says what, for people."""
+    """A kernel did not do what was asked of it. The text says what, for the page."""
 
 
 def execution(code: str) -> dict[str, Any]:
@@ -106,8 +106,8 @@ class Message(dict[str, Any]):
         return msg_id.encode() in self._parent and self["parent"] == msg_id
 
     def is_idle(self) -> bool:
-        """Whether it is what comes last of a request."""
-        # A glance: what is longer is no status.
+        """Whether it is the idle status of a request."""
+        # A quick check: a longer message is no status.
         if len(self._content) > 100 or b'"idle"' not in self._content:
             return False
         return self.is_a("status") and self["content"]["execution_state"] == "idle"
@@ -175,9 +175,9 @@ class Kernel:
     def _socket(self, kind: int, port: str) -> zmq.Socket[bytes]:
         made = self._context.socket(kind)
         made.linger = 0
-        # The client is never the one that loses something.
+        # No high-water mark: the client itself must not drop messages.
         made.sndhwm = made.rcvhwm = 0
-        # What is waited for comes in steps: no message says that a kernel has died.
+        # Waits in steps, because no message says that a kernel has died.
         made.rcvtimeo = STEP
         # It connects before the kernel has bound its sockets; libzmq would try again every 100 ms.
         made.reconnect_ivl = RECONNECT
@@ -312,7 +312,7 @@ class Kernel:
         return took[control], took[heartbeat]
 
     def settle(self, quiet: float = 0.1) -> None:
-        """Throws away what still comes, until nothing does for `quiet` seconds."""
+        """Drops messages until none has come for `quiet` seconds."""
         self._late.clear()
         poller = zmq.Poller()
         channels = [self._sockets[name] for name in ("shell", "control", "iopub")]
@@ -400,7 +400,7 @@ class Kernel:
         return times.user + times.system
 
     def close(self) -> None:
-        """Kills the kernel and all that it has started."""
+        """Kills the kernel and its child processes."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-#: What is installed into each environment. Only the packages named here are pinned, as for anyone who installs them.
+#: What is installed into each environment. Only the packages named here are pinned; their dependencies are the newest,
+#: as after `pip install`.
 REQUIREMENTS = {
     # What measures. It runs none of the cells.
     "client": ["pyzmq==27.3.0", "psutil==7.2.2", "matplotlib==3.11.2"],

@@ -1,4 +1,4 @@
-"""What the table shows: every figure with its unit, its direction, and its goals."""
+"""The figures of the table, each with its unit, direction and goals."""
 
 from __future__ import annotations
 

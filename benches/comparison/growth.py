@@ -1,4 +1,4 @@
-"""Growth with work: the same thing with more and more of it, each time on a fresh kernel."""
+"""Growth: the same work in growing amounts, each on a fresh kernel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .kernels import Spec
 
-    #: What one point of a curve is: a value for each measure.
+    #: One point of a curve: a value for each measure.
     Point = dict[str, float]
 
 #: The longest that one point may take, seconds.

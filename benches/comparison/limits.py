@@ -1,4 +1,4 @@
-"""The limits: what Python and IPython themselves take, without any kernel.
+"""The limits: the time that Python and IPython themselves take, without a kernel.
 
 Run as a script by the Python that callboard runs on; it prints samples in µs as JSON. It imports nothing of the
 comparison.

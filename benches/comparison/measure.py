@@ -1,4 +1,4 @@
-"""Runs the workloads on the kernels in turn and keeps what they give."""
+"""Runs the workloads on the kernels in turn and stores their samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """A line about what goes on."""
+    """Prints a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Why goals are not met: what the remaining time is, as the limits and profiles show it."""
+"""Reasons for goals that are not met: where the time goes, as the limits and profiles show."""
 
 #: By figure.
 REASONS: dict[str, str] = {

@@ -1,4 +1,4 @@
-"""The page: docs/benchmarks.md, made of what is kept."""
+"""Makes the page docs/benchmarks.md of the stored results."""
 
 from __future__ import annotations
 

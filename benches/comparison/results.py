@@ -1,4 +1,4 @@
-"""What was measured: kept in a file, section by section, and the numbers that are made of it."""
+"""Results: kept in a file, section by section, and the statistics made of them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def p99(samples: Sequence[float], better: Better) -> float:
-    """What all but one in a hundred samples reach: the 99th percentile, or the 1st where higher is better. With fewer
+    """The bad end of the samples: the 99th percentile, or the 1st where higher is better. With fewer
     than 100 samples it is the worst one."""
     return percentile(samples, 0.99) if better == "lower" else percentile(samples, 0.01)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What a kernel has in a row of the table."""
+    """A cell of the table: one kernel's value in one row."""
 
     median: float
     p99: float
@@ -58,7 +58,7 @@ class Results:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        #: What this run has replaced already: more of it is added.
+        #: What this run has replaced already; further samples are added to it.
         self._fresh: set[tuple[str, ...]] = set()
         self.data: dict[str, Any] = {"runs": 0, "machine": {}, "versions": {}, "rounds": {}, "limits": {}, "growth": {}}
         if file.is_file():
@@ -66,7 +66,7 @@ class Results:
         self.data["runs"] += 1
 
     def save(self) -> None:
-        """Writes the file anew, at once or not at all."""
+        """Replaces the file atomically."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         part = self._file.with_suffix(".part")
         part.write_text(json.dumps(self.data))
@@ -86,7 +86,7 @@ class Results:
         self._entry(figure, kernel)["rounds"].append(samples)
 
     def add_failure(self, figure: str, kernel: str, reason: str) -> None:
-        """The kernel failed: it has no value in this row, whatever other rounds gave."""
+        """The kernel failed: it has no value in this row, also if other rounds gave one."""
         self._entry(figure, kernel)["failure"] = reason
 
     def has_failed(self, figure: str, kernel: str) -> bool:

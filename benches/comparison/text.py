@@ -1,4 +1,4 @@
-"""Numbers for people."""
+"""Numbers as text that is easy to read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def number(value: float) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes for people."""
+    """A number of bytes, with a unit."""
     for unit, factor in (("MB", 2**20), ("KB", 2**10)):
         if count >= factor:
             return f"{count // factor} {unit}"

@@ -1,1 +1,1 @@
-"""Works one kernel hard and watches what it takes: `scripts/soak` is its command line."""
+"""The soak test: works one kernel hard and watches its resources. `scripts/soak` is its command line."""

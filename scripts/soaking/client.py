@@ -20,7 +20,7 @@ TIMEOUT = 60.0
 
 
 class KernelError(Exception):
-    """The kernel did something else than it should."""
+    """The kernel did not do what was asked of it."""
 
 
 class Client:
@@ -31,7 +31,7 @@ class Client:
         self._kc.load_connection_file(connection_file)
         self._kc.start_channels(hb=False)
         self._counts = counts
-        #: The newest error that a reply has told of.
+        #: The newest error in a reply.
         self.last_error = ""
         self._replies: dict[str, Message] = {}
         self._published: dict[str | None, list[Message]] = {}
@@ -62,7 +62,7 @@ class Client:
         self.idle(msg_id)
         content = self._replies.pop(msg_id)["content"]
         if content["status"] == "error":
-            # Told if the piece of work finds that there should be none.
+            # Reported if the piece of work fails because of it.
             self.last_error = f"{content['ename']}: {content['evalue']}"
         return content
 
@@ -74,7 +74,7 @@ class Client:
         return reply
 
     def idle(self, msg_id: str) -> None:
-        """Waits until a request has been dealt with."""
+        """Waits for the idle status of a request."""
 
         def is_idle() -> bool:
             return any(m["content"].get("execution_state") == "idle" for m in self._published.get(msg_id, []))
@@ -102,7 +102,7 @@ class Client:
         self._kc.stdin_channel.send(answer)
 
     def forget(self, *msg_ids: str) -> None:
-        """What was published for these, and for requests of others, is needed no more."""
+        """Drops what was published for these and for other clients' requests."""
         for msg_id in msg_ids:
             if msg_id in self._replies:
                 raise KernelError(f"a second reply to {msg_id}")
@@ -126,6 +126,6 @@ class Client:
 
 
 def expect(what: str, got: object, wanted: object) -> None:
-    """Fails if something is not as it should be."""
+    """Raises `KernelError` unless both are equal."""
     if got != wanted:
         raise KernelError(f"{what}: got {got!r}, wanted {wanted!r}")

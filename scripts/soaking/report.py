@@ -11,7 +11,7 @@ from soaking.sample import Sample, middle
 if TYPE_CHECKING:
     from soaking.soak import Soak
 
-#: How much larger what is measured of the memory may be at the end than after the warm-up.
+#: The growth of memory that is allowed between the warm-up and the end, as a share.
 GROWTH = {"used": 0.05, "uss": 0.2, "pss": 0.2, "rss": 0.2}
 
 

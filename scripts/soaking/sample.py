@@ -1,4 +1,4 @@
-"""What the kernel takes at one time: memory, descriptors, threads and child processes."""
+"""Samples of a kernel's memory, descriptors, threads and child processes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from statistics import median
 
 @dataclass
 class Sample:
-    """What the kernel takes at one time, between two pieces of work."""
+    """The kernel's resources at one time, between two pieces of work. Sizes in MB."""
 
     at: float
     rss: float
@@ -27,7 +27,7 @@ class Sample:
 
     @classmethod
     def take(cls, pid: int, at: float) -> Sample:
-        """Sizes in megabytes; `used` is left out."""
+        """Reads them from /proc, without `used`."""
         sizes: Counter[str] = Counter()
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
             name, size, *_ = line.split()

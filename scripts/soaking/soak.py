@@ -28,7 +28,7 @@ PER_CONNECTION = 40
 
 
 class Turns:
-    """Lets any number of clients share the kernel, or one have it for itself: what it does would disturb others."""
+    """A readers-writer lock: many clients share the kernel, or one has it alone for work that disturbs others."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -62,7 +62,7 @@ class Turns:
 
 
 class Soak:
-    """One kernel, its clients, and what is known of them."""
+    """A kernel, its clients, their counts and the samples."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options = options
@@ -159,7 +159,7 @@ class Soak:
                     print(self.samples[-1], flush=True)
 
     def end(self) -> None:
-        """Ends the kernel, and looks at what it leaves."""
+        """Shuts the kernel down, and checks its exit code and terminal."""
         if self.kernel.poll() is None and not self.problems:
             client = self.connect()
             reply = client.reply(client.send("shutdown_request", {"restart": False}, "control"), "control")

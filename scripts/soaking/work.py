@@ -10,7 +10,7 @@ from soaking.client import expect
 if TYPE_CHECKING:
     from soaking.client import Client
 
-#: What the kernel is told first.
+#: The first cell: defines what the pieces of work use.
 SETUP = """
 import asyncio
 from IPython.display import HTML, display
@@ -93,7 +93,7 @@ def comm(client: Client) -> None:
 
 
 def language(client: Client) -> None:
-    """What editors ask."""
+    """Completion, inspection, history and kernel info, as editors ask for them."""
     expect("completion", "zip" in client.ask("complete_request", {"code": "zi", "cursor_pos": 2})["matches"], True)
     expect("inspection", client.ask("inspect_request", {"code": "zip", "cursor_pos": 3})["found"], True)
     expect("completeness", client.ask("is_complete_request", {"code": "if 1:"})["status"], "incomplete")

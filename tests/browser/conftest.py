@@ -79,7 +79,7 @@ def open_notebook(browser: webdriver.Chrome, lab: Lab, request: pytest.FixtureRe
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Of a test that fails, keeps what the browser shows and what the kernel has said."""
+    """Keeps a screenshot of the browser and the output of the kernel when a test fails."""
     report = yield
     fixtures = getattr(item, "funcargs", {})
     if report.when == "call" and report.failed:

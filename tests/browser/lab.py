@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Seconds for anything to happen: a kernel starts, a plot is drawn. Much more than a slow machine needs.
+#: The longest wait for a kernel's start, a plot and so on, seconds. Much more than a slow machine needs.
 PATIENCE = 90
 
 # No news, no questions, nothing that changes by itself; and cells out of sight are in the page as well.

@@ -68,7 +68,7 @@ class Page:
         self.wait(lambda: self.prompt(index) == prompt, f"[{prompt}] before cell {index}")
 
     def wait_until_idle(self) -> None:
-        """Waits until the kernel is there and has nothing to do."""
+        """Waits until the kernel is idle."""
         self.wait(lambda: "(callboard) | Idle" in self.find("#jp-main-statusbar").text, "an idle kernel")
 
     # -- doing ------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ class Page:
         self.find(selector).click()
 
     def menu(self, menu: str, command: str) -> None:
-        """Chooses a command from a menu of the menu bar."""
+        """Selects a command in the menu bar."""
         labels = self.find_now(".lm-MenuBar-item")
         next(label for label in labels if label.text == menu).click()
         self.click(f'.lm-Menu-item[data-command="{command}"]')
@@ -94,7 +94,7 @@ class Page:
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def hide_the_files(self) -> None:
-        """Gives the notebook the room of the left sidebar."""
+        """Closes the left sidebar."""
         self.find("body").send_keys(Keys.CONTROL, "b")
         self.wait(lambda: not self.find("#jp-left-stack").is_displayed(), "the sidebar to close")
 
@@ -107,7 +107,7 @@ class Page:
         self.tool("interrupt")
 
     def restart(self) -> None:
-        """Restarts the kernel, and says that this is meant."""
+        """Restarts the kernel and confirms the dialog."""
         self.tool("restart")
         self.click(".jp-Dialog .jp-Dialog-button.jp-mod-accept")
         self.wait(lambda: not self.find_now(".jp-Dialog"), "the dialog to close")

@@ -17,10 +17,10 @@ from support import WAYS, Client, Kernel
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Seconds after which a test (or its set-up) is broken off, so that a hang is a failure and not a hang.
+#: Seconds after which a test or its set-up is ended, so that a hang becomes a failure.
 LIMIT = 150
 
-# What tests leave to be collected may be loud; pytest then makes a syntax tree while Python makes another one.
+# Objects that tests leave may warn when they are collected; pytest then parses while Python is parsing.
 compiler.install()
 
 _failed = pytest.StashKey[bool]()
@@ -64,13 +64,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_heartbeat_goes_on() -> Iterator[None]:
-    """A client that was not stopped asks its kernel's port for ever, and whatever kernel has that port next."""
+    """Fails when a client was not stopped: its heartbeat would go on to ask the port, and the next kernel on it."""
     yield
     assert not [thread for thread in threading.enumerate() if isinstance(thread, HBChannel)]
 
 
 class Shared:
-    """A kernel for all tests of a module; replaced when a test has left it in an unknown state."""
+    """A kernel for all tests of a module, replaced after a test that fails."""
 
     def __init__(self, start: Callable[[], Kernel]) -> None:
         self._start = start
@@ -90,7 +90,7 @@ class Shared:
 
 @pytest.fixture(scope="module", params=WAYS)
 def way(request: pytest.FixtureRequest) -> str:
-    """How kernels are started: ``python -m callboard``, or the `kernel` binary."""
+    """The way a kernel is started: ``python -m callboard``, or the `kernel` binary."""
     return request.param
 
 
@@ -172,5 +172,5 @@ def fresh_client(fresh_kernel: Kernel) -> Iterator[Client]:
 
 @pytest.fixture(params=["message", "signal"])
 def how(request: pytest.FixtureRequest) -> str:
-    """How a test interrupts: see `support.interrupt`."""
+    """The way a test interrupts: see `support.interrupt`."""
     return request.param

@@ -1,4 +1,4 @@
-"""Every way of running an event loop that callboard has to work with, and the same few things to do in each."""
+"""Runs event loops in every way that callboard supports: asyncio, uvloop, trio, and one as the guest of another."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def cancelled_class() -> type[BaseException]:
 
 @contextlib.asynccontextmanager
 async def give_up_after(seconds: float) -> AsyncIterator[None]:
-    """Cancels the block after a while, and nothing comes out of it."""
+    """Cancels the block after so many seconds, without raising."""
     if current_library() == "trio":
         with trio.move_on_after(seconds):
             yield
@@ -150,7 +150,7 @@ async def give_up_after(seconds: float) -> AsyncIterator[None]:
 
 
 class Calls:
-    """Runs functions as tasks of the event loop it is made in, each with a pending. What a Caller does, in short."""
+    """Runs functions as tasks of the event loop it is made in, each with a Pending: a minimal Caller."""
 
     def __init__(self, start: Callable[..., Any], cancel: Callable[..., Any]) -> None:
         self._start = start
@@ -178,7 +178,7 @@ class Calls:
 
 @contextlib.asynccontextmanager
 async def calls() -> AsyncIterator[Calls]:
-    """Ends what is still running at the end."""
+    """Gives a :class:`Calls`; tasks that are still running at the end are cancelled."""
     if current_library() == "trio":
         token = trio.lowlevel.current_trio_token()
 

@@ -1,4 +1,4 @@
-"""A frontend that goes on working beside another client that attacks the kernel."""
+"""A frontend that works in a thread of its own while a test attacks the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels that are started from a command line, with a connection file that is written by hand."""
+"""Starts kernels from a command line, with connection files that the tests write."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support import TIMEOUT, Client, Kernel, command, environment
 
 
 def describe(kernel: Kernel) -> dict[str, Any]:
-    """What the connection file says."""
+    """The content of the connection file."""
     return json.loads(Path(kernel.connection_file).read_text())
 
 

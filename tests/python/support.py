@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
     Condition = Callable[[Message], bool]
 
-#: How long anything may take before a test fails, seconds. Generous: it is no measurement.
+#: The longest that a single wait may take before a test fails, seconds. Generous, because it measures nothing.
 TIMEOUT = 60.0
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def without_colours(text: str) -> str:
 
 
 class Deadline:
-    """A time until which something has to have happened."""
+    """A deadline for several waits."""
 
     def __init__(self, timeout: float = TIMEOUT) -> None:
         self._end = time.monotonic() + timeout
@@ -113,7 +113,7 @@ class Deadline:
 
 @dataclass
 class Run:
-    """What came of a cell: the content of its reply, and what was published for it from busy to idle."""
+    """The outcome of a cell: the content of its reply, and the messages published for it from busy to idle."""
 
     msg_id: str
     reply: dict[str, Any]
@@ -135,7 +135,7 @@ class Run:
         return [m["content"] for m in self.messages if m["msg_type"] in msg_types]
 
     def text(self, name: str) -> str:
-        """All that was printed on this stream."""
+        """The text printed on this stream."""
         return "".join(c["text"] for c in self.contents("stream") if c["name"] == name)
 
     @property
@@ -155,19 +155,19 @@ class Run:
 
     @property
     def error(self) -> dict[str, Any]:
-        """The only error that the cell has shown."""
+        """The only error message of the cell."""
         errors = self.contents("error")
         assert len(errors) == 1, f"{self.reply} and {[(m['msg_type'], m['content']) for m in self.messages]}"
         return errors[0]
 
     @property
     def traceback(self) -> str:
-        """The traceback of that error, without colours."""
+        """The traceback of the only error, without colours."""
         return without_colours("\n".join(self.error["traceback"]))
 
 
 class Client:
-    """A frontend. It keeps every message that it has received, so that none is missed for being early."""
+    """A frontend that keeps every message it has received, so that a test can look at earlier ones."""
 
     def __init__(self, connection_file: str | Path, kernel: subprocess.Popen | None = None) -> None:
         self._kernel = kernel
@@ -221,7 +221,7 @@ class Client:
         return found
 
     def replied(self, msg_id: str, channel: str = "shell") -> bool:
-        """Whether the reply is here already."""
+        """Whether the reply has arrived."""
         while self._channel(channel).msg_ready():
             self._replies[channel].append(self._channel(channel).get_msg())
         return self._find(msg_id, channel) is not None
@@ -294,7 +294,7 @@ class Client:
             self._receive("iopub", deadline, what)
 
     def read_iopub(self) -> None:
-        """Receives what has been published and is here already."""
+        """Receives the published messages that have arrived, without waiting."""
         while self.kc.iopub_channel.msg_ready():
             self.log.append(self.kc.iopub_channel.get_msg())
 
@@ -312,7 +312,7 @@ class Client:
         return printed
 
     def wait_idle(self, msg_id: str, timeout: float = TIMEOUT) -> Message:
-        """Waits until a request has been dealt with."""
+        """Waits for the idle status of a request."""
         return self.wait(
             lambda m: parent_id(m) == msg_id and m["content"].get("execution_state") == "idle",
             timeout,
@@ -320,13 +320,13 @@ class Client:
         )
 
     def published(self, msg_id: str) -> list[Message]:
-        """What has been received so far for one request."""
+        """The messages received so far for one request."""
         return [m for m in self.log if parent_id(m) == msg_id]
 
     # -- input ------------------------------------------------------------------------------------------
 
     def prompts(self) -> Iterator[Message]:
-        """The questions of the kernel, as they come."""
+        """Yields the `input_request` messages of the kernel, as they come."""
         position = 0
         while True:
             while len(self._replies["stdin"]) <= position:
@@ -335,7 +335,7 @@ class Client:
             position += 1
 
     def answer(self, value: str, prompt: Message | None = None) -> None:
-        """Answers a question; without `prompt` as older clients do, which do not say which one."""
+        """Answers an `input_request`; without `prompt`, without a parent header, as older clients do."""
         parent = prompt["header"] if prompt else None
         message = self.kc.session.msg("input_reply", {"value": value, "status": "ok"}, parent=parent)
         self.kc.stdin_channel.send(message)
@@ -346,7 +346,7 @@ class Client:
         return getattr(self.kc, f"{name}_channel")
 
     def _receive(self, name: str, deadline: Deadline, what: str) -> None:
-        """Waits for a message on a channel and keeps it with those that have come with it."""
+        """Waits for a message on a channel, and stores it and all others that have arrived."""
         channel = self._channel(name)
         store = self.log if name == "iopub" else self._replies[name]
         while not channel.socket.poll(min(deadline.left(what), 1.0) * 1000):
@@ -412,7 +412,7 @@ class Kernel:
         return self.manager.has_kernel and self.process.poll() is None
 
     def close(self) -> None:
-        """Ends the kernel, whatever it does."""
+        """Ends the kernel, also when it hangs."""
         if self.manager.has_kernel:
             self.manager.shutdown_kernel(now=True)
         self._terminal.close()

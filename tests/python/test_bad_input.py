@@ -1,4 +1,4 @@
-"""What is wrong is told in one clear line, and what comes over the wire never ends the kernel."""
+"""Errors in files and options are told in one line; no message over the wire ends the kernel."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_options_of_traitlets_are_applied(start_kernel: Callable[..., Kernel]) -
     assert kernel.terminal == ""
 
 
-def test_an_option_of_traitlets_that_nobody_knows_is_a_warning(start_kernel: Callable[..., Kernel]) -> None:
+def test_an_unknown_option_of_traitlets_is_a_warning(start_kernel: Callable[..., Kernel]) -> None:
     kernel = start_kernel("--NoSuchClass.option=1", "--InteractiveShell.no_such_trait=1", "--Session.key=b'x'")
     with kernel.connect() as client:
         assert client.run("1 + 1").result == "2"
@@ -200,7 +200,7 @@ def request(client: Client, msg_type: str = "kernel_info_request", **content: ob
 
 
 def garbage(client: Client) -> list[list[bytes]]:
-    """Messages that no client sends."""
+    """Malformed messages."""
     good = request(client)
     delimiter, signature, *dicts = good
     return [

@@ -142,7 +142,7 @@ def test_code_runs_on_the_other_event_loop_in_the_same_thread(client: Client, ba
 
 
 @pytest.mark.parametrize("magic", ["thread", "asyncio", "trio"])
-def test_what_fails_elsewhere_is_shown_once_at_the_user_s_line(client: Client, magic: str) -> None:
+def test_an_error_elsewhere_is_shown_once_at_the_user_s_line(client: Client, magic: str) -> None:
     for code, line in ((f"%{magic} 1 / 0", "1 / 0"), (f"%%{magic}\nx = 1\nx / 0", "x / 0")):
         run = client.run(code)
         assert run.reply["ename"] == run.error["ename"] == "ZeroDivisionError"

@@ -1,4 +1,4 @@
-"""Comms: both directions, with buffers, also while a cell waits."""
+"""Comms: in both directions, with buffers, also while a cell waits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`scripts/bench`: what could be wrong without being seen, and a short run of it. The figures are for people."""
+"""`scripts/bench`: errors that would go unnoticed, and a short run of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that is published is lost, cut or out of order, however much it is and however slowly clients read."""
+"""Published messages are never lost, cut or out of order, under any amount of output and with slow clients."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_output_keeps_its_order_when_it_comes_from_everywhere(client: Client) ->
 
 
 class Stuck:
-    """A subscriber that does not read, and has room for little."""
+    """A subscriber with small buffers that does not read."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -178,7 +178,7 @@ def test_a_client_that_does_not_read_slows_a_cell_and_costs_nothing(start_kernel
     with kernel.connect() as client, Stuck(client) as stuck:
         memory = psutil.Process(kernel.process.pid).memory_info().rss
         msg_id = client.execute(FLOOD.format(count=30_000, width=1000))
-        # The cell waits: but others, who need the GIL, are served.
+        # The cell waits, but requests that need the GIL are served.
         client.wait_text("20" * 1000, msg_id)
         client.read_iopub()
         for _ in range(20):
@@ -201,7 +201,7 @@ def test_output_for_a_client_that_is_stuck_is_dropped_with_a_notice_and_no_statu
     with kernel.connect() as client, Stuck(client) as stuck:
         process = psutil.Process(kernel.process.pid)
         memory = process.memory_info().rss
-        # It ends, though one client does not read at all.
+        # It ends although one client never reads.
         flood = client.execute(FLOOD.format(count=200_000, width=1000))
         assert client.reply(flood, timeout=2 * TIMEOUT)["content"]["status"] == "ok"
         assert process.memory_info().rss < memory + 400e6

@@ -1,4 +1,4 @@
-"""What needs no Python is answered while a cell does not let anybody else have the GIL."""
+"""Requests that need no Python are answered while a cell holds the GIL."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def summing(client: Client) -> str:
 
 @pytest.fixture
 def backtracking(client: Client) -> Iterator[str]:
-    """A cell that holds the GIL in a regular expression that would take for ever. It ends with an interrupt."""
+    """A cell that holds the GIL in a regular expression that takes longer than any test. It ends with an interrupt."""
     msg_id = client.start(STARTED + "import re\nre.match('(a*)*b', 'a' * 60)")
     yield msg_id
     assert not client.replied(msg_id)
@@ -103,7 +103,7 @@ def test_kernel_info_comes_before_the_end_of_a_long_sum(client: Client, summing:
 
 
 @pytest.mark.parametrize("channel", ["control", "shell"])
-def test_its_busy_and_idle_come_as_well(client: Client, busy: str, channel: str) -> None:
+def test_busy_and_idle_of_kernel_info_come_as_well(client: Client, busy: str, channel: str) -> None:
     msg_id = client.send("kernel_info_request", channel=channel)
     client.wait_idle(msg_id)
     states = [m["content"]["execution_state"] for m in client.published(msg_id)]

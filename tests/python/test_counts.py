@@ -1,5 +1,5 @@
 """What a ``pass`` cell costs a whole kernel, in counts that hardly depend on the machine: a guard against changes that
-make it slower without anybody noticing. Times are in the benchmarks.
+make it slower unnoticed. Times are in the benchmarks.
 
 What load can only make more is counted in several portions, of which the least counts. The reports of the tests
 (``-rP``) show what was counted. The counts of the Rust side alone are in ``tests/counts.rs``.

@@ -1,4 +1,4 @@
-"""What a crash leaves, and the warning that comes before memory has run out."""
+"""Traces of a crash, and the warning before memory runs out."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Container:
         return self.folder / ("memory.current" if self._v2 else "memory.usage_in_bytes")
 
     def remove(self) -> None:
-        """To be called when no process is in it any more."""
+        """Removes the cgroup. No process may be in it any more."""
         with contextlib.suppress(FileNotFoundError):
             self.folder.rmdir()
 

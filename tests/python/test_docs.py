@@ -1,4 +1,4 @@
-"""What the docs say about the code is so."""
+"""Checks what the docs say about the code: links, names of tests, actors."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def intrude() -> Iterator[Callable[..., zmq.Socket]]:
 
 
 def push(intruder: zmq.Socket, frames: list[bytes]) -> None:
-    """Sends, unless libzmq has given up: who sees by itself that the other side encrypts does not try again."""
+    """Sends, unless libzmq has given up: a socket without keys does not reconnect to a peer that encrypts."""
     with contextlib.suppress(zmq.Again):
         intruder.send_multipart(frames, zmq.NOBLOCK)
 
@@ -131,7 +131,7 @@ def test_a_client_without_the_right_key_gets_nothing_and_does_no_harm(
 
 
 def test_another_client_may_have_a_key_of_its_own(encrypted: Kernel) -> None:
-    """As with ipykernel: who knows the kernel's public key may connect; messages are signed besides."""
+    """As with ipykernel, knowing the kernel's public key is enough to connect. Messages are signed as well."""
     info = describe(encrypted)
     with encrypted.connect() as client, zmq.Context.instance().socket(zmq.DEALER) as other:
         other.linger = 0

@@ -1,4 +1,4 @@
-"""Every cell that fails shows one error, also when what formats tracebacks fails itself."""
+"""Every cell that fails shows one error, also when formatting its traceback fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cells: what they reply, what they publish, and what one leaves for the next."""
+"""Cells: their replies, their messages, and the state that one leaves for the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written to file descriptors 1 and 2: complete, in order, without the GIL, and never a deadlock."""
+"""Output to file descriptors 1 and 2: complete, in order, without the GIL, without a deadlock."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ SWITCHES = ["--no-fd-capture", "--IPKernelApp.capture_fd_output=False"]
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
-def test_it_can_be_switched_off(start_kernel: Callable[..., Kernel], switch: str) -> None:
+def test_capture_can_be_switched_off(start_kernel: Callable[..., Kernel], switch: str) -> None:
     kernel = start_kernel(switch)
     with kernel.connect() as client:
         run = client.run("import os\nos.write(1, b'from C\\n'); os.write(2, b'problem\\n'); print('from the cell')")

@@ -1,4 +1,4 @@
-"""Formatters that can be seen to have nothing for an object are not asked, and nobody notices."""
+"""Formatters that have nothing for an object are skipped, with the result that IPython gives."""
 
 from __future__ import annotations
 
@@ -120,12 +120,12 @@ OBJECTS: list[Any] = [
 
 @pytest.fixture
 def both() -> tuple[formatters.DisplayFormatter, formatters.DisplayFormatter]:
-    """Ours and IPython's."""
+    """The formatters of callboard and of IPython."""
     return DisplayFormatter(), formatters.DisplayFormatter()
 
 
 def compare(both: tuple[formatters.DisplayFormatter, formatters.DisplayFormatter]) -> None:
-    """Both give the same for all objects."""
+    """Asserts that both give the same for all objects."""
     ours, theirs = both
     for obj in OBJECTS:
         for limits in ({}, {"include": {"text/html", "text/x"}}, {"exclude": ["text/plain", "text/x"]}):

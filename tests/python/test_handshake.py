@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
 
-#: What the specification's form has between the identities and the signature.
+#: Stands between the identities and the signature in the specification's form.
 DELIMITER = b"<IDS|MSG>"
 
 
 class Launcher:
-    """What gives a kernel a registration file and waits for it: a small client of the handshake."""
+    """A launcher: writes a registration file and waits for kernels that register."""
 
     def __init__(self, folder: Path, form: str, transport: str) -> None:
         self.form = form
@@ -53,7 +53,7 @@ class Launcher:
         self.file.chmod(0o600)
 
     def receive(self) -> dict[str, Any]:
-        """The ports that a kernel tells, its signature verified."""
+        """Waits for a kernel to register; returns its ports, with the signature verified."""
         assert self.socket.poll(TIMEOUT * 1000), "no kernel has come"
         frames = self.socket.recv_multipart()
         if self.form == "message":
@@ -77,7 +77,7 @@ class Launcher:
             self.socket.send_multipart([self.peer, DELIMITER, session.sign([blob]), blob])
 
     def connection(self, ports: dict[str, Any], file: Path) -> Path:
-        """The connection file that clients of such a kernel would be given."""
+        """Writes the connection file for clients of a kernel with these ports."""
         content = {name: int(port) for name, port in ports.items()}
         content |= {"ip": self.ip, "transport": self.transport, "key": self.session.key.decode()}
         file.write_text(json.dumps({**content, "signature_scheme": "hmac-sha256"}))
@@ -112,7 +112,7 @@ class Registered(Started):
         super().__init__(way, folder, "-f", str(launcher.file), *options)
 
     def refused(self) -> str:
-        """The line with which it ended."""
+        """Waits for its end; returns the line that it wrote."""
         assert self.process.wait(TIMEOUT) == 1, self.terminal
         return one_line(self.terminal)
 
@@ -188,7 +188,7 @@ def test_without_an_answer_the_kernel_ends(way: str, folder: Path, launcher: Lau
         assert list((folder / "runtime").glob("*")) == []
 
 
-def test_where_nobody_listens_the_kernel_ends(way: str, folder: Path, launcher: Launcher) -> None:
+def test_without_a_listening_launcher_the_kernel_ends(way: str, folder: Path, launcher: Launcher) -> None:
     launcher.close()
     with Registered(way, folder, launcher, "--registration-deadline=0.5") as started:
         assert "did not answer" in started.refused()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from support import Kernel
 
 
-def test_a_history_that_another_process_has_locked_keeps_nobody_waiting(start_kernel: Callable[..., Kernel]) -> None:
+def test_a_history_that_another_process_has_locked_does_not_block_cells(start_kernel: Callable[..., Kernel]) -> None:
     kernel = start_kernel()
     with kernel.connect() as client:
         client.run("'the file is there'")

@@ -30,7 +30,7 @@ CHANNELS = ("shell", "control", "stdin", "iopub", "hb")
 
 MEGABYTE = 1_000_000
 
-#: The good client's errors abort the cells that are queued behind them: cells of others do not queue.
+#: The mode of the other clients' cells: the good client's errors abort the cells that are queued behind them.
 BESIDE = "# task\n"
 
 
@@ -56,7 +56,7 @@ def addresses(kernel: Kernel) -> dict[str, tuple[str, int]]:
 
 
 def memory(kernel: Kernel, name: str = "VmRSS") -> int:
-    """What the kernel holds, in megabytes; with `VmHWM` the most since `forget_peak`."""
+    """The memory of the kernel, MB; with `VmHWM` the most since `forget_peak`."""
     if not Path("/proc/self/status").exists():
         pytest.skip("the system does not tell how much memory another process has")
     for line in Path(f"/proc/{kernel.process.pid}/status").read_text().splitlines():
@@ -273,7 +273,7 @@ def test_odd_subscriptions(good: GoodClient, kernel: Kernel, addresses: dict[str
         assert another.run(BESIDE + "1 + 1").result == "2"
 
 
-def test_heartbeats_that_nobody_reads(good: GoodClient, kernel: Kernel, addresses: dict[str, tuple[str, int]]) -> None:
+def test_heartbeats_that_are_not_read(good: GoodClient, kernel: Kernel, addresses: dict[str, tuple[str, int]]) -> None:
     before = memory(kernel)
     with connected(addresses["hb"]) as connection:
         connection.settimeout(5)

@@ -1,4 +1,4 @@
-"""IPython's syntax is not looked for in plain Python, and nobody notices."""
+"""Plain Python skips IPython's input transformers, with the result that they would give."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ SPECIAL = [
     "é = 1",
 ]
 
-#: They are put together at random.
+#: Pieces of code that tests join at random.
 PIECES = [
     *(
         "x",
@@ -145,7 +145,7 @@ def texts() -> list[str]:
 
 
 def outcome(transform: Callable[[str], str], text: str) -> Any:
-    """What comes out: code, or an error."""
+    """The result of a transformation: code, or an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -182,7 +182,7 @@ def test_plain_code_is_parsed_once(cell: Any, monkeypatch: pytest.MonkeyPatch) -
         tree = compiler.ast_parse(code, compiler.cache(code, 1, text))
         assert ast.dump(tree) == ast.dump(ast.parse(text)), text
         assert len(parsed) == 1, text
-        # The tree may have been changed by those who asked for it.
+        # Who asked for the tree may have changed it.
         assert compiler.ast_parse(code, compiler.cache(code, 1, text)) is not tree
         parsed.clear()
 
@@ -265,9 +265,7 @@ def test_lines_that_are_alone_are_left_to_ipython_if_it_may_want_them(
 @pytest.mark.parametrize(
     ("code", "warning"), [("'\\d'", "invalid escape sequence"), ("1or 2", "invalid decimal literal")]
 )
-def test_what_the_parser_warns_of_is_shown_once_with_its_line(
-    client: Client, code: str, warning: str, end: str
-) -> None:
+def test_a_warning_of_the_parser_is_shown_once_with_its_line(client: Client, code: str, warning: str, end: str) -> None:
     client.run("import warnings; warnings.simplefilter('always')")
     text = client.run(f"y = 2\nx = {code}{end}").text("stderr")
     assert text.count(warning) == 1

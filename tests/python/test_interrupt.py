@@ -1,4 +1,4 @@
-"""Interrupt: whatever a cell does it stops, with a `KeyboardInterrupt`, and the next cell runs."""
+"""Interrupt: it ends any cell with a `KeyboardInterrupt`, and the next cell runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CELLS = {
     "lock": "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()",
     "thread": "import threading\nt = threading.Thread(target=time.sleep, args=(5,), daemon=True)\nt.start()\nt.join()",
     "select": "import select\nselect.select([], [], [], 100)",
-    # Closed, because CPython drops an exception that is raised while it warns of a socket nobody closed.
+    # Closed, because CPython drops an exception that is raised while it warns of an unclosed socket.
     "socket": "import socket\na, b = socket.socketpair()\nwith a, b: a.recv(1)",
     "subprocess": "import subprocess\nsubprocess.run(['sleep', '100'])",
     "async subprocess": "p = await asyncio.create_subprocess_exec('sleep', '100')\nawait p.wait()\nawait asyncio.sleep(100)",

@@ -103,7 +103,7 @@ def test_an_import(fresh_kernel: Kernel, fresh_client: Client, how: str, module:
     msg_id = fresh_client.start(f"print('started', flush=True)\nimport {module}")
     interrupt(fresh_client, fresh_kernel, how)
     run = fresh_client.finish(msg_id, timeout=20)
-    # It may have been quicker, or not there.
+    # The import may have ended before the interrupt, or failed.
     assert run.status == "ok" or run.reply["ename"] in ("KeyboardInterrupt", "ImportError", "ModuleNotFoundError")
     assert fresh_client.run("import json.tool\n'alive'").result == "'alive'"
 
@@ -131,7 +131,7 @@ def test_the_magic_trio(kernel: Kernel, client: Client, how: str, code: str) -> 
 
 
 def frames(run: Run) -> list[str]:
-    """Where the frames of a traceback are."""
+    """The files of a traceback's frames."""
     text = run.traceback
     return [line.split(",")[0] for line in text.splitlines() if line.startswith(("File ", "Cell In"))]
 
@@ -177,7 +177,7 @@ def test_the_traceback_is_short(kernel: Kernel, client: Client, how: str, code: 
 
 
 def test_many_in_a_row(kernel: Kernel, client: Client) -> None:
-    """A signal can come at any moment, also just before a call that blocks: none is lost."""
+    """Signals at any moment, also just before a call that blocks: none is lost."""
     for number in range(40):
         msg_id = client.start(
             "import socket\na, b = socket.socketpair()\nprint('started', flush=True)\n"
@@ -188,7 +188,7 @@ def test_many_in_a_row(kernel: Kernel, client: Client) -> None:
         assert run.reply["ename"] == run.error["ename"] == "KeyboardInterrupt"
 
 
-def test_it_does_not_hit_cells_that_came_after_it(kernel: Kernel, client: Client, how: str) -> None:
+def test_an_interrupt_does_not_hit_later_cells(kernel: Kernel, client: Client, how: str) -> None:
     """Cells of other threads are interrupted by the thread `Control`, which may be late."""
     client.run(
         "import threading\ncome, go, end = threading.Event(), threading.Event(), threading.Event()\n"

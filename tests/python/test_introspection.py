@@ -1,4 +1,4 @@
-"""Completion, inspection, history: also answered while a cell runs."""
+"""Completion, inspection and history, also answered while a cell runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from support import Client, Kernel
 
-#: How a cell can be running: blocked outside of Python, blocked in Python, waiting for something.
+#: States of a running cell: blocked outside of Python, blocked in Python, awaiting.
 RUNNING = {
     "sleep": "import time\nprint('started', flush=True)\ntime.sleep(60)",
     "loop": "print('started', flush=True)\nwhile True: pass",
@@ -24,7 +24,7 @@ RUNNING = {
 
 @pytest.fixture(params=["idle", *RUNNING])
 def asking(request: pytest.FixtureRequest, client: Client) -> Iterator[Client]:
-    """A client that asks, of a kernel that is idle or runs a cell that does not end by itself."""
+    """A client of a kernel that is idle, or that runs an endless cell."""
     client.run(
         "prepared_name = {'key one': 1}\nimport json\ndef prepared_function(argument: int) -> str: 'What it does.'"
     )
@@ -130,7 +130,7 @@ def test_what_is_not_there_is_not_found(asking: Client) -> None:
         ("", {"status": "complete"}),
     ],
 )
-def test_it_is_told_whether_code_is_complete(client: Client, code: str, expected: dict[str, str]) -> None:
+def test_is_complete_tells_whether_code_is_complete(client: Client, code: str, expected: dict[str, str]) -> None:
     reply = client.ask("is_complete_request", {"code": code})
     if code == "def f():\n    return 1":
         # After a return, one level less is as good.

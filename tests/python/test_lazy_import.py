@@ -1,4 +1,4 @@
-"""Modules and attributes that a kernel loads when they are first used."""
+"""Lazy imports and lazily created attributes."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_threads_that_ask_at_the_same_time_all_find_the_whole_module() -> None:
     assert run(code) == "16 1\n"
 
 
-def test_what_is_set_before_it_is_loaded_stays() -> None:
+def test_an_attribute_set_before_its_module_is_loaded_stays() -> None:
     code = """
         from callboard.util import lazy_import
         lazy_import.install()

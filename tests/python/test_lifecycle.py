@@ -1,4 +1,4 @@
-"""The beginning and the end of a kernel."""
+"""The start and the end of a kernel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from support import Kernel
 
-#: Far more than the kernel's own deadline, far less than forever.
+#: Seconds: far more than the kernel's own deadline.
 AT_LAST = 40
 
 

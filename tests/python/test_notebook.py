@@ -28,7 +28,7 @@ def execute(notebook: nbformat.NotebookNode, way: str, folder: Path, **options: 
     )
     client = NotebookClient(notebook, km=manager, timeout=int(TIMEOUT), **options)
     try:
-        # A client's heartbeat would go on for ever, and reach whatever has the kernel's port after it.
+        # A client's heartbeat would go on, and reach the next kernel on this port.
         return client.execute(cleanup_kc=True, env=environment(folder), cwd=str(folder))
     finally:
         if manager.has_kernel:

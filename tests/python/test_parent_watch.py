@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif("sys.platform != 'linux'", reason="the system calls of Linux")
 
-#: Far more than it takes, far less than forever.
+#: Seconds: far more than it takes.
 AT_LAST = 40
 
 #: Adopts the orphans among the processes below it; tells the process id of its child.
@@ -84,7 +84,7 @@ def started(way: str, tmp_path: Path) -> Iterator[Started]:
 
 @contextlib.contextmanager
 def watched(pid: int) -> Iterator[int]:
-    """A descriptor that is readable when the process has ended; it ends in any case."""
+    """A pidfd of the process, which is killed at the end of the block."""
     descriptor = os.pidfd_open(pid)
     try:
         yield descriptor
@@ -129,14 +129,14 @@ def test_a_process_that_is_not_the_parent_is_watched(started: Started) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "0", "1", "-7", "no number", "99999999999999999999"])
-def test_what_names_nobody_is_not_watched(started: Started, value: str) -> None:
+def test_an_id_of_no_process_is_not_watched(started: Started, value: str) -> None:
     kernel = started.start(*started.kernel, JPY_PARENT_PID=value)
     assert started.answers(kernel) == kernel.pid
     said = "is no process id" in started.terminal
     assert said == (value not in ("", "0", "1"))
 
 
-def test_without_the_variable_nobody_is_watched(started: Started) -> None:
+def test_without_the_variable_no_process_is_watched(started: Started) -> None:
     """A kernel from a terminal (`cargo run`), or one that is to outlive what has started it."""
     script = PARENT.replace("'JPY_PARENT_PID': str(os.getpid())", "").replace("\nkernel.wait()", "")
     parent = started.start(sys.executable, "-c", script, *started.kernel)

@@ -1,4 +1,4 @@
-"""A kernel that ends leaves nothing behind, and ends in time whatever there is."""
+"""A kernel that ends leaves nothing behind, and ends within its deadline."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from support import Kernel
 
-#: Far more than the kernel's own deadline, far less than forever.
+#: Seconds: far more than the kernel's own deadline.
 AT_LAST = 40
 
-#: A deadline that tests do not wait long for.
+#: A short deadline for the kernel, seconds.
 SOON = "--shutdown-deadline=0.3"
 
 
@@ -31,7 +31,7 @@ def shut_down(kernel: Kernel, client: Client) -> None:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The processes that a kernel of this folder, or what it has started, has left."""
+    """The processes that a kernel of this folder, or a child of it, has left."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -150,4 +150,4 @@ def test_restarts_in_a_row_leave_nothing_behind(way: str, tmp_path: Path, transp
     for name, port in info.items():
         if transport == "tcp" and name.endswith("_port"):
             with socket.socket() as probe:
-                assert probe.connect_ex(("127.0.0.1", port)), f"somebody listens at the {name} still"
+                assert probe.connect_ex(("127.0.0.1", port)), f"the {name} is still bound"

@@ -1,4 +1,4 @@
-"""Signals of all kinds, to any thread: an interrupt is noticed all the same."""
+"""Signals of all kinds, to any thread: interrupts are still noticed."""
 
 from __future__ import annotations
 

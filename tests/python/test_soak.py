@@ -1,4 +1,4 @@
-"""`scripts/soak`, for a few seconds: it works, counts, and says what is wrong. How long runs go is for people."""
+"""`scripts/soak`, for a few seconds: it works, counts, and says what is wrong."""
 
 from __future__ import annotations
 

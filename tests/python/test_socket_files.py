@@ -13,7 +13,7 @@ from support import TIMEOUT
 
 
 def test_sockets_of_ipc_are_for_their_owner_only(way: str, folder: Path) -> None:
-    """Also in a folder that everybody may enter, and with a mask that would let everybody in."""
+    """Also in a folder with mode 0777 and under umask 0."""
     folder.chmod(0o777)
     file = write_connection(folder, transport="ipc", ip=str(folder / "open"))
     before = os.umask(0)

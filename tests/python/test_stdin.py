@@ -100,7 +100,7 @@ def test_the_question_goes_to_the_client_that_runs_the_cell(kernel: Kernel, clie
     assert not client.kc.stdin_channel.msg_ready()
 
 
-def test_an_answer_that_nobody_asked_for_is_dropped(client: Client) -> None:
+def test_an_answer_without_a_prompt_is_dropped(client: Client) -> None:
     client.answer("stray")
     client.ask("kernel_info_request")
     msg_id = client.execute("input('asked? ')")

@@ -1,4 +1,4 @@
-"""Tags of cells that say what is to happen when they fail or take too long."""
+"""Tags that say what happens when a cell fails or takes too long."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ LONG = {
     },
 }
 
-#: What only the main thread can be woken from.
+#: Calls that only a signal to the main thread can interrupt.
 BLOCKING = {
     "sleep": "import time\ntime.sleep(1000)",
     "event": "import threading\nthreading.Event().wait()",
@@ -159,7 +159,7 @@ def test_a_cell_that_takes_too_long_ends(client: Client, backend: str, kind: str
 
 @pytest.mark.parametrize("mode", ["# task", "# thread", "# thread name=timed"])
 @pytest.mark.parametrize("kind", LONG)
-def test_so_does_one_beside_the_queue(client: Client, backend: str, mode: str, kind: str) -> None:
+def test_a_cell_beside_the_queue_that_takes_too_long_ends(client: Client, backend: str, mode: str, kind: str) -> None:
     check_timeout(client.run(f"{mode}\n{code_of(kind, backend)}", metadata=tags("timeout=0.3")))
     assert client.run(f"{mode}\n'next'").result == "'next'"
 
@@ -226,7 +226,7 @@ def test_cells_that_are_quick_enough_are_left_alone(client: Client) -> None:
     for mode in ("", "# task\n", "# thread\n"):
         for n in range(10):
             assert client.run(f"{mode}{n}", metadata=tags("timeout=30")).result == str(n)
-    # Whose time is up between two cells hits nobody.
+    # A timeout between two cells hits neither.
     for n in range(100):
         run = client.run("pass", metadata=tags("timeout=0.002"))
         assert run.status == "ok" or run.reply["ename"] == "TimeoutError"

@@ -1,4 +1,4 @@
-"""What the kernel gets ready while a cell runs for long."""
+"""Warms up the libraries of tracebacks while a cell runs for long."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_files_that_a_waiting_cell_would_show_are_read_before_it_is_interrupted(
 
 
 @pytest.mark.parametrize("moment", [0.08, 0.12, 0.2, 0.3])
-def test_an_interrupt_at_any_moment_of_it_is_shown_as_ever(fresh_client: Client, moment: float) -> None:
+def test_an_interrupt_during_the_warmup_is_shown_as_usual(fresh_client: Client, moment: float) -> None:
     code = f"""
         import os, signal, threading
         threading.Timer({moment}, os.kill, (os.getpid(), signal.SIGINT)).start()

@@ -73,7 +73,7 @@ def test_nothing_is_replaced_in_versions_that_are_not_known(monkeypatch: pytest.
 
 
 def test_a_cell_that_fails_leaves_little_to_be_collected(client: Client) -> None:
-    """A count of objects; it was 40,000."""
+    """Counts objects. It was 40,000 before tracebacks were prepared."""
     client.run("1 / 0")
     client.run("import gc\ngc.collect(); gc.disable()")
     for _ in range(20):

@@ -1,4 +1,4 @@
-"""Ways in which a cell runs a command, commands that leave families of processes, and looks at what came of them."""
+"""Forms of a command in a cell, commands that start several processes, and checks of their output and end."""
 
 from __future__ import annotations
 

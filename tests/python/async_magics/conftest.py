@@ -1,4 +1,4 @@
-"""Fixtures: a kernel that knows magics which are to be awaited, and ways to run a command."""
+"""Fixtures: a kernel with magics that are coroutines, and the forms of a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Magics that return something to await are awaited, on a line, in an assignment and in `%%capture`."""
+"""Magics that return an awaitable are awaited, on a line, in an assignment and in `%%capture`."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def test_a_magic_that_does_not_exist_is_a_usage_error(client: Client) -> None:
         assert "UsageError: Line magic function `%no_such_magic` not found.\n" in run.stderr
 
 
-def test_other_magics_are_called_as_ever(client: Client) -> None:
-    """A cell becomes a coroutine only if it has something to await."""
+def test_other_magics_are_called_as_usual(client: Client) -> None:
+    """A cell becomes a coroutine only if it has an await."""
     run = client.run(
         "for _ in range(1):\n    %timeit -n1 -r1 pass\n    %pwd\n__import__('sys')._getframe().f_code.co_flags & 0x80"
     )

@@ -1,4 +1,4 @@
-"""Shell commands and scripts: they hold up no event loop, and find and leave what they do in IPython."""
+"""Shell commands and scripts: they do not block the event loop, and set the variables that they set in IPython."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_output_keeps_its_order(client: Client) -> None:
 
 
 def test_two_commands_run_at_the_same_time(client: Client, tmp_path: Path) -> None:
-    """Each waits for what the other makes."""
+    """Each waits for a file that the other makes."""
     a, b = tmp_path / "a", tmp_path / "b"
     code = (
         f"async def first():\n    !touch {a}; {waiting_for(b)}\nasync def second():\n    !{waiting_for(a)}; touch {b}\n"
@@ -186,7 +186,7 @@ def test_a_system_of_the_users_is_called(client: Client) -> None:
 
 
 def test_pip_is_awaited(client: Client, tmp_path: Path) -> None:
-    """With a Python that is none."""
+    """With a stand-in for Python."""
     file = tmp_path / "made"
     program = tmp_path / "python"
     program.write_text(f'#!/bin/sh\necho "$@"\n{waiting_for(file)}\n')

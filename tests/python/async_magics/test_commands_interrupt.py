@@ -103,7 +103,7 @@ def test_a_timeout_ends_a_command(client: Client) -> None:
     assert pid_is_gone(int(run.stdout.split()[1]))
 
 
-def test_what_a_command_leaves_behind_is_left_alone(client: Client, tmp_path: Path) -> None:
+def test_a_daemon_that_a_command_leaves_goes_on(client: Client, tmp_path: Path) -> None:
     """A command that ends by itself may leave a daemon."""
     daemon = f"setsid sh -c 'touch {tmp_path}/made; exec sleep 1000' > /dev/null 2>&1 < /dev/null"
     run = client.run(f"!{daemon} & while [ ! -e {tmp_path}/made ]; do sleep 0.01; done; echo $!")

@@ -1,4 +1,4 @@
-"""What tests of Callers share: event loops of a program, calls that never end, and waits for the end of a Caller."""
+"""Helpers for tests of Callers: event loops of a program, endless calls, and waits for the end of a Caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BACKENDS = ("asyncio", "trio")
 LOOPS = ("asyncio", "uvloop", "trio")
 
-#: How long anything may take, seconds. Generous: it is no measurement.
+#: How long anything may take, seconds. Generous, because it measures nothing.
 PATIENCE = 10.0
 
 
@@ -46,13 +46,13 @@ def library() -> str | None:
 
 
 def spin() -> None:
-    """Computes until somebody interrupts it."""
+    """Computes until it is interrupted."""
     while True:
         pass
 
 
 def ended(pen: Pending | None) -> Pending:
-    """Waits for the end, whatever it is."""
+    """Waits for the end: a result, an error or a cancellation."""
     assert pen is not None
     pen.wait_sync(timeout=PATIENCE, result=False, protect=True)
     return pen
@@ -66,7 +66,7 @@ def stop(*callers: Caller) -> None:
 
 
 def collected(*refs: weakref.ref) -> bool:
-    """Whether these objects have gone, once garbage has been collected."""
+    """Whether these objects are collected as garbage within `PATIENCE`."""
     deadline = time.monotonic() + PATIENCE
     while any(ref() is not None for ref in refs):
         if time.monotonic() > deadline:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """Each test stops its Callers."""
+    """Fails when a test has not stopped its Callers."""
     yield
     left = Caller.all_callers()
     stop(*(caller for caller in left if caller.thread is not threading.current_thread()))
@@ -29,7 +29,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=LOOPS)
 def loop(request: pytest.FixtureRequest) -> str:
-    """What the program runs."""
+    """The event loop of the program."""
     return request.param
 
 

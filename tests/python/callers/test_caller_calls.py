@@ -30,7 +30,7 @@ def test_call_soon(caller: Caller) -> None:
             assert call(func, 1, None, func=2, self=3).wait_sync() == ((1, None), {"func": 2, "self": 3})
 
 
-def test_what_fails(caller: Caller) -> None:
+def test_an_error_of_a_call_is_in_its_pending(caller: Caller) -> None:
     class Broken(BaseException):
         pass
 
@@ -41,7 +41,7 @@ def test_what_fails(caller: Caller) -> None:
     def now(error: BaseException) -> None:
         raise error
 
-    # Also what would end a program: it goes to whoever waits.
+    # Also what would end a program: the Pending holds it.
     for error in (ValueError("no"), KeyboardInterrupt(), SystemExit(3), Broken(), GeneratorExit(), StopIteration(1)):
         for func in (now, later):
             if func is later and isinstance(error, StopIteration):
@@ -128,7 +128,7 @@ def test_call_direct(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_order() -> None:
-    """On asyncio, calls begin in the order in which they were made. trio sees to it that nobody counts on that."""
+    """On asyncio, calls begin in the order in which they were made. trio shuffles its tasks."""
     caller = Caller("NewThread")
     order: list[int] = []
     pens = []

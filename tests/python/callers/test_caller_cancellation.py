@@ -1,4 +1,4 @@
-"""Cancels calls: they end, and nothing else does."""
+"""Cancels calls: those end, and no others."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_cancellation_that_is_swallowed(caller: Caller) -> None:
     assert ended(pen).cancelled(), "a cancellation cannot be undone"
 
 
-def test_the_wrong_one_is_never_hit(caller: Caller) -> None:
+def test_a_cancellation_never_hits_another_call(caller: Caller) -> None:
     """Cancelling a call that waits, while another one computes in the same thread."""
 
     def compute() -> str:

@@ -19,7 +19,7 @@ def test_get(caller: Caller) -> None:
     unnamed = caller.get()
     assert unnamed is not caller.get()
     assert caller.get(name="") is not caller.get(name="")
-    assert caller.get(name=unnamed.name) is not unnamed, "a name that nobody gave finds nobody"
+    assert caller.get(name=unnamed.name) is not unnamed, "a generated name finds no Caller"
     other = "asyncio" if caller.backend == "trio" else "trio"
     foreign = caller.get(name="foreign", backend=other)
     assert foreign.call_soon(library).wait_sync() == other
@@ -109,7 +109,7 @@ def test_a_worker_that_was_stopped_is_not_used(caller: Caller) -> None:
     assert len(caller.children) == 1
 
 
-def test_the_pool_keeps_so_many(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pool_keeps_only_so_many_idle_workers(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Caller, "MAX_IDLE_POOL_INSTANCES", 2)
     barrier = threading.Barrier(5)
     pens = [caller.to_thread(lambda: (barrier.wait() and None) or Caller()) for _ in range(5)]

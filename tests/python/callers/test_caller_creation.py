@@ -64,7 +64,7 @@ def test_the_loop_of_this_thread(loop: str) -> None:
         assert await caller.call_soon(library) == caller.backend
         assert Caller(name=caller.name, backend=caller.backend) is caller
         with pytest.raises(ValueError, match="is called"):
-            Caller(name="somebody else")
+            Caller(name="another")
         other = "asyncio" if caller.backend == "trio" else "trio"
         with pytest.raises(ValueError, match="runs on"):
             Caller(backend=other)
@@ -93,7 +93,7 @@ def test_the_loop_of_another_thread(loop: str) -> None:
     assert caller.stopped.done()
 
 
-def test_no_loop_no_caller() -> None:
+def test_without_a_loop_there_is_no_caller() -> None:
     for modifier in ("CurrentThread", "MainThread"):
         with pytest.raises(RuntimeError, match=r"no event loop runs in MainThread.*NewThread"):
             Caller(modifier)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def test_no_loop_no_caller() -> None:
     assert Caller.current_pending() is None
 
 
-def test_what_cannot_be_made() -> None:
+def test_options_that_cannot_be_met_are_refused() -> None:
     with pytest.raises(ValueError, match=r"NewThraed.*NewThread"):
         Caller("NewThraed")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'curio' is not a backend: the backends are asyncio and trio"):
@@ -138,7 +138,7 @@ def test_without_trio(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_without_trio() -> None:
-    """In a process in which nobody has imported it."""
+    """In a process that has not imported trio."""
     code = """
 import sys
 sys.modules["trio"] = sys.modules["trio_asyncio"] = sys.modules["sniffio"] = None

@@ -91,7 +91,7 @@ def test_the_end_of_a_guest(caller: Caller) -> None:
     assert finished == [1]
 
 
-def test_a_guest_s_stray_task_harms_nobody(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_guest_s_stray_task_does_no_harm(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
     if caller.backend == "asyncio":
         pytest.skip("a trio task cannot be left alone")
 

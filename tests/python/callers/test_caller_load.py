@@ -1,4 +1,4 @@
-"""Thousands of calls and Callers: none is lost, and nothing is left of them."""
+"""Thousands of calls and Callers: none is lost, and no thread, descriptor or memory is left."""
 
 from __future__ import annotations
 

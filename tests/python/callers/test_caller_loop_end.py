@@ -1,4 +1,4 @@
-"""Callers whose event loop, thread or program ends: they stop, and what waits for them is told."""
+"""Callers whose event loop, thread or program ends: they stop, and their calls are cancelled or fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from event_loops import forever, sleep
 
 
 def test_the_end_of_the_loop_is_the_end_of_its_caller(loop: str) -> None:
-    """Nobody has stopped it."""
+    """A Caller that was not stopped ends with its loop."""
 
     async def main() -> None:
         caller = Caller()
@@ -143,7 +143,7 @@ def test_a_thread_that_is_killed(backend: str, caplog: pytest.LogCaptureFixture)
     import ctypes
 
     if backend == "trio" and "TEST_ALONE" not in os.environ:
-        # In a process of its own: what is left of trio breaks that of whatever test it is collected in.
+        # In a process of its own: what is left of trio breaks trio in the test during which it is collected.
         env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         command = [sys.executable, "-m", "pytest", "-q", f"{__file__}::test_a_thread_that_is_killed[trio]"]
         done = subprocess.run(
@@ -248,7 +248,7 @@ def test_tasks_of_a_loop_are_cancelled_at_its_end(backend: str) -> None:
 
 
 def test_the_end_of_the_program() -> None:
-    """Callers that nobody has stopped do not hold it up, nor make a noise; what runs there may clean up."""
+    """Callers that were not stopped neither delay the exit nor print; their calls may clean up."""
     code = """
 import asyncio, sys, threading, time
 from callboard import Caller, Pending

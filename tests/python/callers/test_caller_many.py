@@ -1,4 +1,4 @@
-"""Waits for many at once: `as_completed`, `wait` and groups."""
+"""Waits for many Pendings at once: `as_completed`, `wait` and groups."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_wait(loop: str, return_when: Any, when: str) -> None:
     run(loop, main)
 
 
-def test_more_of_wait(loop: str) -> None:
+def test_wait_with_timeouts_errors_and_shield(loop: str) -> None:
     async def main() -> None:
         caller = Caller()
         assert await caller.wait([]) == (set(), set())

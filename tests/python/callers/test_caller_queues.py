@@ -63,7 +63,7 @@ def test_a_queue_outlives_what_fails(caller: Caller, caplog: pytest.LogCaptureFi
     assert caplog.text.count("a queued call of") == 8
 
 
-def test_a_function_that_nobody_else_refers_to_is_called(caller: Caller) -> None:
+def test_a_function_without_another_reference_is_called(caller: Caller) -> None:
     for _ in range(20):
         pen = Pending()
         caller.queue_call(lambda pen=pen: pen.set_result(1))

@@ -54,7 +54,7 @@ def test_calls_to_a_stopped_caller(caller: Caller, loop: str) -> None:
     run(loop, main)
 
 
-def test_what_computes_ends_when_the_caller_stops(caller: Caller) -> None:
+def test_a_call_that_computes_ends_when_its_caller_stops(caller: Caller) -> None:
     for when in ("before", "after"):
         victim = caller.get()
         if when == "after":
@@ -223,7 +223,7 @@ def test_a_context_that_fails(loop: str, backend: str) -> None:
 
 
 def test_a_context_in_a_call(caller: Caller) -> None:
-    """Whoever is inside first ends it when he leaves; the other one is cancelled."""
+    """The first task to enter ends the Caller when it leaves; the other task is cancelled."""
 
     async def first() -> str:
         async with Caller() as me:

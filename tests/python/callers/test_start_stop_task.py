@@ -1,4 +1,4 @@
-"""Tasks that are told to stop."""
+"""Start-stop tasks: they run until they are told to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which request and cell code belongs to: prompts, comm handlers, parents set by hand, context variables."""
+"""The request that code belongs to: prompts, comm handlers, parents set by hand, context variables."""
 
 from __future__ import annotations
 

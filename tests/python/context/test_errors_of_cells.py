@@ -1,4 +1,4 @@
-"""What a cell has started and fails after its end is told to that cell."""
+"""Errors of threads, tasks and callbacks go to the cell that started them, also after its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THREADS_THAT_FAIL = {
 }
 
 FAIL_ON_ASYNCIO = {
-    "a task that nobody awaits": "asyncio.create_task(work());\n_ = None",
+    "a task that is not awaited": "asyncio.create_task(work());\n_ = None",
     "a group": (
         "async def group():\n    async with asyncio.TaskGroup() as g: g.create_task(work())\n"
         "asyncio.create_task(group());\n_ = None"
@@ -39,7 +39,7 @@ FAIL_ON_TRIO = {
     ),
 }
 
-#: `fail` fails when `on` has been completed.
+#: Defines `fail`, which raises when `on` has been completed.
 FAIL = """
 import callboard, threading
 on = callboard.Pending()
@@ -57,7 +57,7 @@ def when_on():
 
 
 def check_errors(client: Client, mode: str, code: str) -> None:
-    """What the code starts fails, and its cell, which has ended, is told."""
+    """Code that a cell has started fails, and the error goes to that cell, which has ended."""
     client.run(FAIL)
     cell = client.run(f"{mode}{code}")
     assert cell.status == "ok"

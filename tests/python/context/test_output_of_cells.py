@@ -1,4 +1,4 @@
-"""Everything that a cell has started, wherever and whenever it runs, prints in that cell."""
+"""Output of threads, tasks and callbacks goes to the cell that started them, also after its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from support import Client
 
 
-#: What tells, from anywhere, which request code belongs to. It waits until it is let on, and calls `done` at its end.
+#: Defines `speak`, which prints which request the code belongs to. It waits for `on` or `gate`, and completes `done`.
 SPEAK = """
 import sys, threading, callboard
 from IPython.display import display
@@ -153,7 +153,7 @@ TRIO = {
 
 
 def check(client: Client, msg_id: str) -> None:
-    """All that `speak` has to say came to this cell, in order."""
+    """All output of `speak` came to this cell, in order."""
     messages = [
         m for m in client.published(msg_id) if m["msg_type"] not in ("status", "execute_input", "execute_result")
     ]
@@ -172,7 +172,7 @@ def check(client: Client, msg_id: str) -> None:
 
 
 def check_output(client: Client, mode: str, code: str) -> None:
-    """What the code starts speaks in its cell when that has ended and another one runs."""
+    """Code that a cell has started prints in that cell when it has ended and another one runs."""
     assert client.run(SPEAK).status == "ok"
     cell = client.run(f"{mode}{BEGIN}{code}")
     assert cell.status == "ok"

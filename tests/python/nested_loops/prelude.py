@@ -1,4 +1,4 @@
-"""Ways to run an event loop inside a cell, and what must be true of the kernel's loop afterwards."""
+"""Forms of an event loop inside a cell, and checks of the kernel's loop afterwards."""
 
 from __future__ import annotations
 
@@ -102,14 +102,14 @@ LIBRARY = {
 
 
 def assert_intact(client: Client) -> None:
-    """Plain and awaiting cells run on the kernel's loop, and there was nothing to complain of."""
+    """Plain and awaiting cells run on the kernel's loop, without a warning on stderr."""
     run = client.run("check(), await asyncio.sleep(0, 'alive'), check()")
     assert run.result == "(True, 'alive', True)"
     assert run.stderr == ""
 
 
 def assert_interrupted(client: Client, kernel: Kernel, how: str, code: str) -> None:
-    """One interrupt ends this cell, without any complaint, and the next ones run."""
+    """One interrupt ends this cell without output on stderr, and the next cells run."""
     msg_id = client.start(code)
     interrupt(client, kernel, how)
     run = client.finish(msg_id, timeout=20)

@@ -1,4 +1,4 @@
-"""Loops inside cells: `asyncio.run()` and its like do in a cell what they do in a script."""
+"""Event loops inside cells: `asyncio.run()`, `trio.run()` and others do in a cell what they do in a script."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ if __name__ == "__main__":
 def test_a_script_runs_in_a_cell_as_it_does_alone(client: Client, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    # Whoever runs the tests may ignore SIGINT.
+    # SIGINT may be ignored in the process that runs the tests.
     start = "import runpy, signal, sys\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     start += "runpy.run_path(sys.argv[1], run_name='__main__')"
     alone = subprocess.run([sys.executable, "-c", start, str(script)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""What other threads do in tests of Pending."""
+"""Calls functions in other threads, for tests of Pending."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-#: How long what must come may take, seconds.
+#: The longest that a wait may take before a test fails, seconds.
 PATIENCE = 60.0
 
 

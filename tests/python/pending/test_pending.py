@@ -1,4 +1,4 @@
-"""A result that is not there yet: completed, failed, cancelled, with callbacks."""
+"""`Pending`: completed, failed or cancelled, and its callbacks."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_late_canceller_learns_that_it_is_needed() -> None:
     assert asked == ["why"]
 
 
-def test_what_a_canceller_raises_reaches_who_asked() -> None:
+def test_an_error_of_a_canceller_is_raised_by_cancel() -> None:
     pen = Pending()
     pen.set_canceller(lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -229,7 +229,7 @@ def test_callbacks_can_be_removed() -> None:
     assert pen.remove_done_callback(other.add) == 0
 
 
-def test_a_callback_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_callback_that_fails_does_not_stop_the_others(caplog: pytest.LogCaptureFixture) -> None:
     called = []
 
     def interrupt(_: object) -> None:
@@ -251,7 +251,7 @@ def test_a_callback_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) ->
     assert pen in called
 
 
-def test_who_waits_finds_the_work_of_callbacks_done(run: Run) -> None:
+def test_callbacks_have_run_when_a_wait_ends(run: Run) -> None:
     async def main() -> None:
         for _ in range(50):
             done = []

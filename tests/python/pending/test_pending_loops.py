@@ -132,7 +132,7 @@ def test_a_loop_that_is_dropped_open_leaves_no_descriptor() -> None:
     assert descriptors() <= before
 
 
-def test_what_ends_last_in_trio_is_woken_too() -> None:
+def test_a_system_task_of_trio_is_woken_after_the_main_task() -> None:
     async def system_task() -> None:
         try:
             await trio.sleep_forever()

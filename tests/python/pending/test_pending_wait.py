@@ -1,4 +1,4 @@
-"""Waits for a Pending in an event loop, in a thread without one, and refuses to wait for oneself."""
+"""Waits for a Pending in an event loop and in a thread without one; a call cannot wait for itself."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_waits_for_another_task(run: Run) -> None:
     run(main)
 
 
-def test_what_is_done_needs_no_event_loop() -> None:
+def test_a_finished_pending_needs_no_event_loop() -> None:
     pen = Pending()
     pen.set_result(1)
     with pytest.raises(StopIteration) as stop:
@@ -252,7 +252,7 @@ def test_a_call_cannot_wait_for_itself(run: Run) -> None:
         await current_pending.get()
 
     async def wait_with_help() -> int:
-        # This would end: somebody else waits, and the call goes on.
+        # No deadlock: a helper waits, and the call goes on.
         async def helper() -> None:
             await pen.wait(result=False)
             ended.set_result(2)

@@ -1,4 +1,4 @@
-"""No wake-up is lost, whatever crosses what."""
+"""No wake-up is lost when completions, cancellations and waits race."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that wake an event loop, and the home of what no loop is there for."""
+"""Tokens that wake an event loop, and the home of Pendings without a loop."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_loop_can_bring_its_own_inbox() -> None:
 
 @pytest.fixture
 def home() -> Iterator[Wakeups]:
-    """The home of what no loop is there for."""
+    """The home of Pendings without a loop."""
     assert wakeups.home is None
     wakeups.home = Wakeups()
     yield wakeups.home

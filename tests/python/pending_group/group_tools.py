@@ -1,4 +1,4 @@
-"""What tests of PendingGroup share: its modes, members that fail, and how a cancelled group ends."""
+"""Helpers for tests of PendingGroup: its modes, members that fail, and how a cancelled group ends."""
 
 from __future__ import annotations
 

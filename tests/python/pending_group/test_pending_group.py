@@ -1,4 +1,4 @@
-"""Groups of pendings that end together: what belongs to one, and how it fails."""
+"""`PendingGroup`: its members, and how it fails."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_group_in_a_group_shares_its_pendings(run: Run) -> None:
     run(main)
 
 
-def test_what_is_completed_by_a_thread_ends_the_wait(run: Run) -> None:
+def test_a_member_completed_by_a_thread_ends_the_wait(run: Run) -> None:
     async def main(_: Calls) -> None:
         for _ in range(100):
             async with PendingGroup():
@@ -201,7 +201,7 @@ def test_several_failures_come_out_together(run: Run) -> None:
     run(main)
 
 
-def test_what_is_more_than_an_exception_comes_out_too(run: Run) -> None:
+def test_a_base_exception_comes_out_too(run: Run) -> None:
     async def main(_: Calls) -> None:
         with pytest.raises(BaseExceptionGroup) as caught:
             async with PendingGroup():
@@ -211,7 +211,7 @@ def test_what_is_more_than_an_exception_comes_out_too(run: Run) -> None:
     run(main)
 
 
-def test_who_waits_for_what_fails_sees_why(run: Run) -> None:
+def test_a_wait_for_a_failed_member_raises_its_error(run: Run) -> None:
     # Deterministic, whichever thread it fails in, although the body is cancelled at the same time.
     async def main(call_soon: Calls) -> None:
         for shield in False, True:

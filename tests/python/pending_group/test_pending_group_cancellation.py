@@ -131,7 +131,7 @@ def test_the_end_waits_for_slow_cleanup(run: Run) -> None:
             finally:
                 pen = Pending()
                 threading.Timer(0.02, pen.set_result, (1,)).start()
-                # Shielded: whatever happens to it meanwhile.
+                # Shielded: a cancellation of the task does not stop it.
                 await pen.wait(shield=True)
                 cleaned.append(1)
 
@@ -156,7 +156,7 @@ def test_the_end_waits_for_slow_cleanup(run: Run) -> None:
     run(main)
 
 
-def test_the_end_does_not_wait_for_ever(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_end_gives_up_after_a_while(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     async def main(_: Calls) -> None:
         async with PendingGroup() as group:
             group.cancellation_timeout = 0.01

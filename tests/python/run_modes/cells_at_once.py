@@ -1,4 +1,4 @@
-"""Cells that are held until they are released, and the ends of many cells."""
+"""Helpers: cells that run until they are released, and waits for the ends of many cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thousands of cells run at the same time, and each has its own output, count, error and payload."""
+"""Cells that run at the same time: each has its own output, count, error and payload."""
 
 from __future__ import annotations
 

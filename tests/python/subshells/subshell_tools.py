@@ -49,7 +49,7 @@ def ids(client: Client) -> list[str]:
 
 @contextlib.contextmanager
 def blocked(client: Client, code: str = "held.wait()") -> Iterator[str]:
-    """While the main shell runs this. Gives the id of its cell."""
+    """Keeps the main shell busy with this code during the block. Gives the id of its cell."""
     client.run("import threading\nheld = threading.Event()")
     msg_id = client.start(f"print('started')\n{code}")
     try:

@@ -1,4 +1,4 @@
-"""Subshells (JEP 91): made and listed, beside each other, with all that the main shell has."""
+"""Subshells (JEP 91): created and listed, independent of each other, with the features of the main shell."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_subshell_answers_while_the_main_shell_is_blocked(client: Client, sub:
         assert other.delete() == {"status": "ok"}
 
 
-def test_a_blocked_subshell_holds_up_nobody(client: Client, make: Callable[[], Subshell]) -> None:
+def test_a_blocked_subshell_holds_up_no_other(client: Client, make: Callable[[], Subshell]) -> None:
     one, two = make(), make()
     client.run("import threading\nrelease = threading.Event()")
     waiting = one.start("print('started')\nrelease.wait()\n'released'")

@@ -1,4 +1,4 @@
-"""Subshells are interrupted, deleted and shut down, whatever their cells do."""
+"""Interrupts, deletes and shuts down subshells, also while their cells compute, wait or refuse to end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_interrupt_of_an_idle_subshell_does_no_harm(client: Client, sub: Subs
 # -- deletion ------------------------------------------------------------------------------------------
 
 
-def test_what_does_not_exist_is_an_error(client: Client) -> None:
+def test_a_subshell_that_does_not_exist_is_an_error(client: Client) -> None:
     reply = client.ask("delete_subshell_request", {"subshell_id": "no such"}, channel="control")
     assert reply["status"] == "error"
     assert "no such" in reply["evalue"]
@@ -176,7 +176,7 @@ def test_code_makes_and_deletes_subshells(client: Client, how: str) -> None:
     assert ids(client) == [subshell_id]
     header = {"subshell_id": subshell_id}
     assert client.run("get_ipython() is shell", header=header).result == "True"
-    # Also while a cell of it waits, and nobody in Python answers the actor that does it.
+    # Also while a cell of it waits, and the deletion needs no answer of Python.
     msg_id = client.start("print('started')\nimport callboard\nawait callboard.Pending()", header=header)
     code = f"deleted = kernel.delete_subshell({subshell_id!r})\n{how}\ndeleted.result(), shell.kernel.subshells"
     assert client.run(code).result == "(None, {})"

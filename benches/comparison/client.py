@@ -65,7 +65,7 @@ def execution(code: str) -> dict[str, Any]:
 
 
 class Message(dict[str, Any]):
-    """What the workloads look at of a message: ``type``, ``parent`` (the id of the request), ``content`` and
+    """The parts of a message that workloads use: ``type``, ``parent`` (the id of the request), ``content`` and
     ``buffers``. Each is decoded when it is asked for: all at once would take as long as a kernel takes to make it."""
 
     def __init__(self, frames: list[bytes]) -> None:
@@ -263,7 +263,7 @@ class Kernel:
         return late.pop(msg_id)
 
     def until_idle(self, msg_id: str, timeout: float = ANSWER) -> list[Message]:
-        """What is published for this request, up to its idle."""
+        """The messages published for this request, up to its idle."""
         end = now() + timeout
         messages = []
         while True:
@@ -289,7 +289,7 @@ class Kernel:
         return self.until_idle(msg_id, timeout)
 
     def waiting(self, channel: str) -> bool:
-        """Whether a message is there on this channel."""
+        """Whether a message has arrived on this channel."""
         return bool(self._sockets[channel].poll(0))
 
     def ask_and_beat(self, timeout: float) -> tuple[float, float]:

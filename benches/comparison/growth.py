@@ -35,7 +35,7 @@ PORTION = 500
 
 @dataclass(frozen=True)
 class Measure:
-    """What is measured at each point."""
+    """A measure, taken at each point."""
 
     name: str
     title: str

@@ -39,7 +39,7 @@ print(json.dumps(found))
 
 @dataclass(frozen=True)
 class Spec:
-    """How a kernel is started."""
+    """The command that starts a kernel."""
 
     name: str
     argv: list[str]
@@ -98,6 +98,6 @@ def find(name: str, folder: Path, given: dict[str, Path]) -> Spec:
 
 
 def environment_of(name: str, folder: Path) -> Path:
-    """Where the kernel `name` is installed: callboard as scripts/run does it, the others below `folder`."""
+    """The prefix that the kernel `name` is installed in: `scripts/run` installs callboard, others are in `folder`."""
     assert name in KERNELSPECS
     return REPOSITORY / ".venv" if name == OURS else folder / name

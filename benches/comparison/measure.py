@@ -85,7 +85,7 @@ def _one(results: Results, one: _Round, spec: Spec, name: str) -> None:
 
 
 def of_limits(results: Results, specs: Sequence[Spec]) -> None:
-    """What Python and IPython take, with the Python of callboard, and where the time of a cell goes."""
+    """The limits, measured with the Python of callboard, and the processor time of a cell."""
     for spec in specs:
         if spec.name == OURS:
             for name, samples in (limits.measure(spec.argv[0], spec.env) | processor.measure(spec)).items():

@@ -1,4 +1,4 @@
-"""Where the time of a cell goes: the processor time of callboard's threads and of the client."""
+"""The processor time of a cell, by thread of callboard and of the client."""
 
 from __future__ import annotations
 

@@ -184,6 +184,6 @@ class Results:
         return {int(step): median(one[measure] for one in points[step]) for step in sorted(points, key=int)}
 
     def broken(self, section: str, kernel: str) -> dict[int, str]:
-        """Where a curve ends, and why."""
+        """The point at which a curve ends, and the reason."""
         failures = self.data["growth"].get(section, {}).get(kernel, {}).get("failures", {})
         return {int(step): reason for step, reason in failures.items()}

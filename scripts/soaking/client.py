@@ -83,7 +83,7 @@ class Client:
         self._counts["idles"] += 1
 
     def text(self, msg_id: str, name: str = "stdout") -> str:
-        """What a cell has printed so far."""
+        """The text that a cell has printed so far."""
         streams = [m["content"] for m in self._published.get(msg_id, []) if m["msg_type"] == "stream"]
         return "".join(content["text"] for content in streams if content["name"] == name)
 
@@ -92,7 +92,7 @@ class Client:
         self._wait("iopub", lambda: text in self.text(msg_id))
 
     def contents(self, msg_id: str, msg_type: str) -> list[dict[str, Any]]:
-        """What was published of this type for a request."""
+        """The contents of the messages of this type published for a request."""
         return [m["content"] for m in self._published.get(msg_id, []) if m["msg_type"] == msg_type]
 
     def answer(self, value: str) -> None:

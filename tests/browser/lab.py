@@ -40,12 +40,12 @@ class Lab:
 
     @property
     def notebooks(self) -> Path:
-        """Where its notebooks are."""
+        """The folder of its notebooks."""
         return self.folder / "notebooks"
 
     @property
     def log(self) -> Path:
-        """What the server and its kernels have written to the terminal."""
+        """The terminal output of the server and its kernels."""
         return self.folder / "jupyterlab.log"
 
     def start(self) -> None:

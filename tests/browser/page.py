@@ -51,12 +51,12 @@ class Page:
         return self.find(f'.jp-Notebook-cell[data-windowed-list-index="{index}"]')
 
     def text(self, index: int) -> str:
-        """What a cell shows below its code."""
+        """The output of a cell."""
         script = "return [...arguments[0].querySelectorAll('.jp-OutputArea-output')].map(o => o.innerText).join('\\n')"
         return self.browser.execute_script(script, self.cell(index))
 
     def prompt(self, index: int) -> str:
-        """What is in the brackets before a cell: its execution count, or ``*`` while it runs or waits."""
+        """The text in the brackets before a cell: its execution count, or ``*`` while it runs or waits."""
         return self.find(".jp-InputPrompt", self.cell(index)).text.strip("[]: ")
 
     def wait_for_text(self, index: int, text: str) -> None:

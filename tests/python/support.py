@@ -394,7 +394,7 @@ class Kernel:
 
     @property
     def terminal(self) -> str:
-        """What the kernel has written to its terminal so far."""
+        """The terminal output of the kernel so far."""
         return self.terminal_file.read_text(errors="replace")
 
     def connect(self) -> Client:

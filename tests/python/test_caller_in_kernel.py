@@ -65,7 +65,7 @@ def test_an_interrupt_cancels_what_the_cell_waits_for(client: Client) -> None:
     msg_id = client.start(
         "sleep = trio.sleep if Caller().backend == 'trio' else asyncio.sleep\n"
         "pen = Caller().get(name='other').call_soon(sleep, 1000)\n"
-        # The cell waits by then.
+        # The cell waits when this is answered.
         "_ = Caller().call_soon(print, 'started')\nawait pen"
     )
     client.ask("interrupt_request", {}, channel="control")
@@ -137,7 +137,7 @@ def test_code_runs_on_the_other_event_loop_in_the_same_thread(client: Client, ba
     assert client.run(f"%{other} where()").stdout == f"{other} MainThread\n"
     run = client.run(f"%%{other}\nwhere()\n%asyncio where()\n%trio where()\nawait {other}.sleep(0)\nhere = '{other}'")
     assert run.stdout == f"{other} MainThread\nasyncio MainThread\ntrio MainThread\n"
-    # Its names are the cell's.
+    # It uses the cell's variables.
     assert client.run("where()\nhere").stdout == f"{backend} MainThread\n"
 
 

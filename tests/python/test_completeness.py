@@ -56,7 +56,7 @@ FLOOD = "import sys\nfor n in range({count}):\n    print(str(n) * {width})\nprin
 
 
 def outputs(run: Run) -> list[tuple[str, str | list[int]]]:
-    """What a cell has shown, in order: ``(stream, line)`` and ``("display", data)``. A line that comes in several
+    """The outputs of a cell, in order: ``(stream, line)`` and ``("display", data)``. A line that comes in several
     messages is one, where its end comes, if nothing of the same stream is in between."""
     shown: list[tuple[str, str | list[int]]] = []
     begun = {"stdout": "", "stderr": ""}

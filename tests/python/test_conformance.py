@@ -26,7 +26,7 @@ def make_manager(way: str) -> tuple[KernelManager, tempfile.TemporaryDirectory]:
 
 
 class Samples:
-    """What the conformance tests ask for."""
+    """The samples that the conformance tests ask for."""
 
     way: ClassVar[str]
 

@@ -1,7 +1,7 @@
-"""What a ``pass`` cell costs a whole kernel, in counts that hardly depend on the machine: a guard against changes that
-make it slower unnoticed. Times are in the benchmarks.
+"""The cost of a ``pass`` cell for a whole kernel, in counts that hardly depend on the machine: a guard against changes
+that make it slower unnoticed. Times are in the benchmarks.
 
-What load can only make more is counted in several portions, of which the least counts. The reports of the tests
+Load can only make these counts larger: each is taken in several portions, and the least counts. The reports of the tests
 (``-rP``) show what was counted. The counts of the Rust side alone are in ``tests/counts.rs``.
 """
 
@@ -98,7 +98,7 @@ def check(counted: dict[str, float], bounds: dict[str, float]) -> None:
 
 
 def threads(pid: int) -> dict[str, Path]:
-    """Where the system tells of the threads that are counted."""
+    """The folders in /proc of the threads that are counted."""
     tasks = {(task / "comm").read_text().strip(): task for task in Path(f"/proc/{pid}/task").iterdir()}
     return {"main": Path(f"/proc/{pid}/task/{pid}"), "callboard-io": tasks["callboard-io"]}
 

@@ -36,7 +36,7 @@ def test_children_with_both_streams_are_complete_and_in_order(client: Client) ->
 
 
 def test_a_child_takes_turns_with_print(client: Client) -> None:
-    """What the child has written is there when it has ended, and what is printed then comes after it."""
+    """The output of a child comes before text printed after its end."""
     run = client.run(
         "import subprocess, sys\nfor n in range(30):\n    print('cell', n)\n"
         "    subprocess.run(['sh', '-c', f'echo child {n}; echo problem {n} >&2'])\n"

@@ -50,7 +50,7 @@ def good(kernel: Kernel) -> Iterator[GoodClient]:
 
 @pytest.fixture
 def addresses(kernel: Kernel) -> dict[str, tuple[str, int]]:
-    """Where the kernel listens."""
+    """The addresses of the kernel's sockets."""
     info = json.loads(Path(kernel.connection_file).read_text())
     return {name: (info["ip"], info[f"{name}_port"]) for name in CHANNELS}
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def run(code: str) -> str:
-    """What a program prints."""
+    """Runs a program; returns what it prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
     )
@@ -50,7 +50,7 @@ def test_asyncio_speaks_tls_in_a_cell(client: Client) -> None:
             server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
             port = server.sockets[0].getsockname()[1]
             try:
-                # It gets as far as the handshake, which nobody answers.
+                # It gets as far as the handshake, which the server does not answer.
                 await asyncio.open_connection("127.0.0.1", port, ssl=True, ssl_handshake_timeout=0.05)
             except ConnectionAbortedError as error:
                 print(error)

@@ -141,7 +141,7 @@ def test_stderr_of_children_is_stderr_of_the_cell(client: Client) -> None:
 
 
 def test_the_real_stderr_is_not_lost(client: Client) -> None:
-    """Where it appears is the kernel's choice, as long as it appears and nothing breaks."""
+    """It must appear; the kernel chooses where."""
     run = client.run("import sys\nprint('to the real one', file=sys.__stderr__, flush=True)\n'done'")
     assert run.result == "'done'"
     assert run.stderr in ("", "to the real one\n")

@@ -140,7 +140,7 @@ def test_commands_and_magics_work_in_a_kernel_on_trio(start_kernel: Callable[...
 
 
 def test_a_scope_of_anyio_ends_a_command_once(client: Client) -> None:
-    """It cancels again and again, which is no second interrupt."""
+    """anyio cancels repeatedly, which does not count as a second interrupt."""
     pytest.importorskip("anyio")
     run = client.run(
         "import anyio\nwith anyio.move_on_after(0.2) as scope:\n"

@@ -181,7 +181,7 @@ def test_a_cancellation_never_hits_another_call(caller: Caller) -> None:
 
 
 def test_cancelling_1000_times_never_hits_the_loop(caller: Caller, caplog: pytest.LogCaptureFixture) -> None:
-    """At any moment of a call: before it, while it computes, at its end, after it."""
+    """Cancels at every moment of a call: before it, while it computes, at its end, after it."""
     # Other work of the loop, which must not notice.
     innocent = Pending()
     beats = [0]

@@ -29,7 +29,7 @@ def test_call_using_backend(caller: Caller) -> None:
 
 
 def test_both_backends_at_once(caller: Caller) -> None:
-    """They wait for each other."""
+    """Each waits for the other."""
 
     async def ping(name: str, mine: list[Pending], others: list[Pending]) -> str:
         for one, other in zip(mine, others, strict=True):
@@ -70,7 +70,7 @@ def test_guests_in_loops_of_a_program(loop: str) -> None:
 
 
 def test_the_end_of_a_guest(caller: Caller) -> None:
-    """What runs there, and what is about to, is cancelled when the Caller stops."""
+    """Running and queued calls are cancelled when the Caller stops."""
     other = "asyncio" if caller.backend == "trio" else "trio"
     begun = Pending()
 

@@ -180,7 +180,7 @@ def test_a_thread_that_is_killed(backend: str, caplog: pytest.LogCaptureFixture)
         caller.call_soon(print).result()
     assert "has ended" in caplog.text
     del waiting
-    # What is left of trio is loud when it goes.
+    # What is left of trio warns when it is collected.
     gc.collect()
 
 
@@ -204,7 +204,7 @@ def test_exit_in_a_callback(caller: Caller, caplog: pytest.LogCaptureFixture) ->
 
 
 def test_exit_in_a_borrowed_loop() -> None:
-    """There it ends the loop, as ever."""
+    """There SystemExit ends the loop, as without a Caller."""
     found: list[Any] = []
 
     async def main() -> None:
@@ -222,7 +222,7 @@ def test_exit_in_a_borrowed_loop() -> None:
 
 
 def test_tasks_of_a_loop_are_cancelled_at_its_end(backend: str) -> None:
-    """Also those that are no calls."""
+    """Also tasks that no call has started."""
     caller = Caller("NewThread", backend=backend)
     cleaned: list[str] = []
 

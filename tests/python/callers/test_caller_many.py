@@ -76,7 +76,7 @@ def test_as_completed_limits_a_generator(loop: str, monkeypatch: pytest.MonkeyPa
         assert await count(items(20)) == (20, 2)
         assert (await count(items(20), max_concurrent=0))[0] == 20
         assert most[0] > 3
-        # What is there already needs no limit.
+        # A list is not limited: its items exist already.
         assert (await count(list(items(5)), max_concurrent=1))[0] == 5
 
     run(loop, main)
@@ -182,7 +182,7 @@ def test_wait_with_timeouts_errors_and_shield(loop: str) -> None:
         await sleep(0.001)
         await waiting.cancel_wait()
         assert not any(pen.cancelled() for pen in pens)
-        # With shield it goes on.
+        # With shield the wait goes on.
         waiting = caller.call_soon(caller.wait, pens, shield=True)
         await sleep(0.001)
         waiting.cancel()

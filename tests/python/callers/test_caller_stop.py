@@ -179,7 +179,7 @@ def test_contexts(loop: str) -> None:
 
 
 def test_contexts_in_many_tasks(loop: str, backend: str) -> None:
-    """The last one to leave stops it, and the first one waits for that."""
+    """The last context to leave stops the Caller, and the first waits for that."""
 
     async def main() -> None:
         caller = Caller("NewThread", backend=backend)

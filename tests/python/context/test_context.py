@@ -98,7 +98,7 @@ def test_a_parent_can_be_set_and_reset(client: Client) -> None:
     run = client.run("ip.set_parent(kept)\nprint('first again')")
     assert run.stdout == ""
     client.wait_text("first again\n", first.msg_id)
-    # The next cell has its own.
+    # The next cell has its own parent.
     assert client.run("print('mine')").stdout == "mine\n"
 
 
@@ -151,7 +151,7 @@ def test_context_variables_go_from_cell_to_cell(client: Client) -> None:
     assert client.run("var.get()").result == "'two'"
     client.run("token = var.set('before')\nawait callboard.Caller().call_soon(int)")
     assert client.run("var.get()").result == "'before'"
-    # Also when the next cell has been waiting.
+    # Also for a next cell that was queued meanwhile.
     client.run("gate = callboard.Pending()")
     first = client.start("print('started')\nawait gate\ntoken = var.set('late')")
     second = client.execute("var.get()")

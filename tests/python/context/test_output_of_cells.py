@@ -161,7 +161,7 @@ def check(client: Client, msg_id: str) -> None:
     stderr = "".join(m["content"]["text"] for m in messages if m["content"].get("name") == "stderr")
     assert stdout == "printed\nmine\n"
     assert stderr == "warned\n"
-    # Text may come in pieces.
+    # One text may arrive in several messages.
     kinds = [m["content"].get("name") or m["msg_type"] for m in messages]
     kinds = [kind for before, kind in zip([None, *kinds], kinds, strict=False) if before != kind]
     assert kinds == ["display_data", "stdout", "stderr", "display_data", "update_display_data", "stdout"]

@@ -47,7 +47,7 @@ def test_an_exception_is_raised_where_the_result_is_asked_for() -> None:
             pen.result()
         assert raised.value is error
         assert error.__cause__ is cause
-        # Raising it again and again does not make it longer.
+        # Raising it repeatedly does not make its traceback longer.
         assert len(raised.traceback) == 1
 
 
@@ -180,7 +180,7 @@ def test_garbage_is_collected() -> None:
     def make() -> tuple[weakref.ref, weakref.ref]:
         thing = Thing()
         pen = Pending(thing=thing)
-        # Through each of what it holds.
+        # A cycle through each of its references.
         pen.add_done_callback(lambda _: pen)
         pen.set_canceller(lambda _: pen)
         done = Pending()

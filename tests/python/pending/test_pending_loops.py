@@ -104,7 +104,7 @@ def test_a_thousand_loops_leave_no_descriptor(name: str) -> None:
     run(main)
     gc.collect()
     before = descriptors()
-    # The collector is not needed.
+    # Reference counts are enough.
     gc.disable()
     try:
         for _ in range(100 if "_" in name else 1000):
@@ -137,7 +137,7 @@ def test_a_system_task_of_trio_is_woken_after_the_main_task() -> None:
         try:
             await trio.sleep_forever()
         finally:
-            # The run ends, and all system tasks with it; this one still has to wait for something.
+            # The run ends and cancels all system tasks; this one still waits.
             pen = Pending()
             in_thread(pen.set_result, 1)
             assert await pen.wait(shield=True) == 1

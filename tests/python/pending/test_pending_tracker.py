@@ -11,11 +11,11 @@ from callboard.aio.tracker import PendingManager, PendingTracker
 
 
 class Manager(PendingManager):
-    """For these tests."""
+    """A manager of these tests."""
 
 
 class Other(PendingManager):
-    """Another kind."""
+    """A manager of another class."""
 
 
 def test_a_manager_tracks_what_asks_for_it() -> None:
@@ -45,7 +45,7 @@ def test_the_context_of_a_pending_knows_only_its_trackers() -> None:
         pen = Pending(None, Manager)
         assert pen.context.run(Manager.current) is manager
         assert pen.context.run(Other.current) is None
-        # What is made in there follows.
+        # Pendings made in that context are tracked too.
         child = pen.context.run(Pending, None, PendingTracker)
         assert child in manager.pending
         assert child not in other.pending

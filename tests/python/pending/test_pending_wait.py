@@ -315,12 +315,12 @@ def test_a_thread_cannot_block_for_what_it_has_to_run_itself() -> None:
             await sleep(0.01)
             with pytest.raises(RuntimeError, match="this thread has to run"):
                 pen.wait_sync()
-            # Another thread may.
+            # Another thread may wait.
             assert not await asyncio.to_thread(pen._wait, 0.01)
             await asyncio.gather(asyncio.to_thread(pen.wait_sync, result=False), pen.cancel_wait())
 
     run_asyncio(main)
-    # One that has not begun is known by its Caller.
+    # A call that has not begun is found through its Caller.
     pen = Pending(caller=SimpleNamespace(thread=threading.current_thread()))
     with pytest.raises(RuntimeError, match="this thread has to run"):
         pen.wait_sync()

@@ -30,6 +30,6 @@ def raised(group: BaseExceptionGroup) -> list[str]:
 
 @contextlib.contextmanager
 def ends(mode: int) -> Any:
-    """How a group ends that was cancelled."""
+    """Asserts that a cancelled group ends as its mode says: with PendingCancelled or without."""
     with pytest.raises(PendingCancelled) if mode in RAISES else contextlib.nullcontext():
         yield

@@ -28,7 +28,7 @@ def test_a_cancelled_member(run: Run, mode: int) -> None:
                 one = call_soon(forever)
                 other = call_soon(sleep, 0.001)
                 one.cancel("enough")
-                # It has not begun, so that is all.
+                # It has not begun: nothing needs to be cancelled.
                 assert one.done()
                 assert group.cancelled() == (mode in FOLLOWS)
                 await (forever() if mode in FOLLOWS else other)
@@ -55,7 +55,7 @@ def test_a_cancelled_group(run: Run, mode: int) -> None:
         if mode in RAISES:
             with pytest.raises(PendingCancelled, match=r"^one\ntwo$"):
                 async with PendingGroup(mode=mode) as group:
-                    # Nothing here to be cancelled; nothing is cancelled later.
+                    # Nothing waits here; a later wait is not cancelled.
                     group.cancel("one")
                     group.cancel("two")
 
@@ -228,7 +228,7 @@ def test_a_shield_against_trio(run: Run) -> None:
 
 @no_anyio
 def test_scopes_of_anyio(run: Run) -> None:
-    # They cancel a task of asyncio again and again, whenever it waits.
+    # They cancel a task of asyncio at each of its waits.
     anyio = pytest.importorskip("anyio")
 
     async def main(call_soon: Calls) -> None:

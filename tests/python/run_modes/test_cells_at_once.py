@@ -63,7 +63,7 @@ def test_five_hundred_threads_sleep_at_once(client: Client, hold: Callable[[str]
     check_each(finish_all(client, ids), lambda n: (f"thread {n}\n", str(n * 3)))
     assert cell.is_running()
     cell.release()
-    # Ten workers are kept.
+    # Ten idle workers are kept.
     left = (
         "from callboard import Caller\nworkers = [c for c in Caller.all_callers() if c.name == 'callboard_caller']\n"
         "for worker in workers:\n    if worker.stopping.done(): worker.stopped.wait_sync(timeout=30)\n"
@@ -253,7 +253,7 @@ def test_threads_and_tasks_that_print_display_and_raise_keep_apart(client: Clien
         (update,) = run.contents("update_display_data")
         assert update["data"]["text/plain"] == f"{name} ends"
         assert update["transient"] == {"display_id": name}
-        # Displays have their place among the lines.
+        # Displays keep their place among the lines.
         lines = ""
         for message in run.messages:
             content = message["content"]

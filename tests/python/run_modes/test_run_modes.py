@@ -39,7 +39,7 @@ def mode_of(run: Run) -> tuple[str, str]:
         {"code": "", "metadata": {"run_mode": "task"}},
         {"code": "", "metadata": {"run_mode": "# task"}},
         {"code": "", "header": {"run_mode": "task"}},
-        # What comes first counts.
+        # The first that names a mode counts.
         {"code": "# queue", "metadata": {"tags": ["task"]}},
         {"code": "# queue", "metadata": {"tags": ["queue"], "run_mode": "task"}},
         {"code": "# thread", "metadata": {"tags": ["queue"], "run_mode": "thread"}, "header": {"run_mode": "task"}},
@@ -239,7 +239,7 @@ def test_silent_code_does_not_wait_for_the_queue(client: Client, hold: Callable[
     assert run.types == ["busy", "idle"]
     assert run.reply["user_expressions"]["both"]["data"] == {"text/plain": "2"}
     assert cell.is_running()
-    # One that wants to wait says so.
+    # With `# queue` it waits.
     queued = client.execute("# queue\nsilent = 2", silent=True)
     assert client.run("# task\nsilent").result == "1"
     cell.release()

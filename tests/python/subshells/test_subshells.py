@@ -82,7 +82,7 @@ def test_get_ipython_is_the_subshell_also_in_its_tasks_and_threads(sub: Subshell
     assert sub.run("# thread name=mine\nget_ipython().subshell_id").result == repr(sub.id)
     where = sub.run("# task\nimport threading\nthreading.get_ident()").result
     assert where == sub.run("threading.get_ident()").result
-    # And nowhere else.
+    # But in no other thread.
     assert sub.client.run("get_ipython().subshell_id is None").result == "True"
 
 

@@ -95,7 +95,7 @@ def test_a_busy_subshell_is_deleted_and_its_thread_ends(client: Client, backend:
     code = f"import callboard\n{REFUSE * times}await callboard.Pending()" if times else busy(kind, backend)
     msg_id = subshell.start(f"print('started')\n{code}")
     queued = subshell.execute("'never'")
-    # Both have come in on the same channel.
+    # The kernel has both: they came on the same channel.
     client.ask("kernel_info_request")
     assert subshell.delete() == {"status": "ok"}
     assert client.finish(msg_id, timeout=10).status == "error"

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True)
 class Tags:
     """What the tags of a cell ask for."""
 
-    #: The cell must fail. Later cells run although it does; if it succeeds, it counts as failed.
-    raises_exception: bool = False
-    #: Whether a failure aborts the later cells. None: ``stop_on_error`` of the request decides.
-    stop_on_error: bool | None = None
-    #: The time limit, seconds.
-    timeout: float | None = None
-    #: A failure is not shown, and the cell counts as successful.
-    suppress_error: bool = False
+    # No dataclass: to generate one adds 0.6 ms to the start.
+    def __init__(
+        self,
+        raises_exception: bool = False,
+        stop_on_error: bool | None = None,
+        timeout: float | None = None,
+        suppress_error: bool = False,
+    ) -> None:
+        #: The cell must fail. Later cells run although it does; if it succeeds, it counts as failed.
+        self.raises_exception = raises_exception
+        #: Whether a failure aborts the later cells. None: ``stop_on_error`` of the request decides.
+        self.stop_on_error = stop_on_error
+        #: The time limit, seconds.
+        self.timeout = timeout
+        #: A failure is not shown, and the cell counts as successful.
+        self.suppress_error = suppress_error
 
     @classmethod
     def of(cls, metadata: dict[str, Any]) -> Tags:

@@ -10,7 +10,6 @@ import functools
 import sys
 import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from . import patches
@@ -19,6 +18,7 @@ from .context import request_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import ThreadPoolExecutor
     from contextvars import Context, ContextVar
 
 _is_kernel = False
@@ -33,18 +33,19 @@ def follow_into_threads() -> None:
     """Patches threads and thread pools. For kernels: from now on `follow_into_trio` has an effect as well."""
     global _is_kernel
     _is_kernel = True
-    _patch_thread()
-    _patch_pool()
+    _patch_once("threading:Thread.start", _start_for_parent)
+    _patch_once("concurrent.futures.thread:ThreadPoolExecutor.submit", _submit_for_parent)
 
 
 def follow_into_trio() -> None:
     """Patches trio's system tasks, and reports there what they raise, which would end trio and all that runs on it. To
     be called once trio is imported; does nothing outside of kernels."""
-    import trio
+    if _is_kernel:
+        _patch_once("trio.lowlevel:spawn_system_task", _spawn_for_parent)
 
-    original = trio.lowlevel.spawn_system_task
-    if not _is_kernel or hasattr(original, "__wrapped__"):
-        return
+
+def _spawn_for_parent(original: Callable[..., Any]) -> Callable[..., Any]:
+    import trio
 
     @functools.wraps(original)
     def spawn_system_task(async_fn: Any, *args: Any, name: object = None, context: Context | None = None) -> Any:
@@ -62,20 +63,20 @@ def follow_into_trio() -> None:
             trio.lowlevel.disable_ki_protection(run), name=async_fn if name is None else name, context=context
         )
 
-    patches.put("trio.lowlevel:spawn_system_task", spawn_system_task)
+    return spawn_system_task
 
 
 def guard_thread_starts() -> None:
     """Keeps exceptions that are raised in a thread (interrupts, cancelled calls) out of the thread that it is just
     starting. Only Python 3.11 needs that: until it runs, the new thread has the number of the one that starts it."""
     if _IS_GUARDED:
-        _patch_thread()
+        _patch_once("threading:Thread.start", _start_for_parent)
 
 
-def _patch_thread() -> None:
+def _patch_once(target: str, make: Callable[[Any], Any]) -> None:
     with _patching:
-        if not patches.applied("threading:Thread.start"):
-            patches.wrap("threading:Thread.start", _start_for_parent)
+        if not patches.applied(target):
+            patches.wrap(target, make)
 
 
 def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
@@ -101,9 +102,7 @@ def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[
     return start
 
 
-def _patch_pool() -> None:
-    original: Any = ThreadPoolExecutor.submit
-
+def _submit_for_parent(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def submit(self: ThreadPoolExecutor, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         values = request_variables()
@@ -111,7 +110,7 @@ def _patch_pool() -> None:
             return original(self, fn, *args, **kwargs)
         return original(self, _call_for, values, fn, args, kwargs)
 
-    patches.put("concurrent.futures.thread:ThreadPoolExecutor.submit", submit)
+    return submit
 
 
 def _call_for(values: list[tuple[ContextVar[Any], Any]], fn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

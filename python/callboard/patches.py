@@ -1,136 +1,31 @@
 """The table of everything that callboard replaces in other libraries and in the standard library.
 
-A row of `TABLE` says what is replaced, why, and until when. The replacement is in the module that needs it, which puts
-it in place with `put`: what has no row cannot be replaced. `restore` undoes everything, last replacement first.
+A row of `TABLE` says what is replaced, why, and until when. The module that needs a replacement defines it and applies
+it with `put` or `wrap`; a target without a row cannot be replaced. `restore` undoes all replacements, last one first.
 
-Importing callboard replaces nothing. On Python 3.11 the first Caller replaces ``Thread.start``; everything else is
-replaced by a kernel when it starts, or later: when the library in question is imported, or first needed.
+Importing callboard replaces nothing. On Python 3.11 the first Caller replaces ``Thread.start``; a kernel replaces the
+rest when it starts, or when the library is imported or first needed.
 
-Not in the table, because nothing of another library is replaced: the environment variables of `init_environment`, the
-switch interval while a request is answered, and ``gc.freeze``.
+Not in the table: what a kernel sets for the whole process without replacing anything, which is environment variables
+(`init_environment`), ``gc.freeze``, and the switch interval while it answers a request.
 """
 
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .util.lazy_import import LazyModule
+from .patch import FinderPatch, HandlerPatch, Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 logger = logging.getLogger("callboard.patches")
 
-#: The target had no value of its own.
-_NOTHING: Any = object()
-
-
-class Patch:
-    """A row of the table: one attribute of a module, class or object."""
-
-    def __init__(
-        self,
-        target: str,
-        shape: str,
-        reason: str,
-        *,
-        until: str,
-        upstream: str = "none known",
-        only_before: tuple[int, int] | None = None,
-        in_all_modules: bool = False,
-    ) -> None:
-        #: ``package.module:Class.attribute``.
-        self.target = target
-        #: What the replacement was written for: the type of the target, and the parameters of a function if the
-        #: replacement depends on them. A test compares it with the installed library.
-        self.shape = shape
-        self.reason = reason
-        #: When the row can be removed.
-        self.until = until
-        #: An issue or a page of the library's.
-        self.upstream = upstream
-        #: The first version of Python that needs no replacement.
-        self.only_before = only_before
-        #: Also replaced in the modules that have imported it from its own.
-        self.in_all_modules = in_all_modules
-        self.module, _, path = target.partition(":")
-        self.path, _, self.name = path.rpartition(".")
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether this version of Python needs the replacement."""
-        return self.only_before is None or sys.version_info < self.only_before
-
-    def fits(self, function: Any) -> bool:
-        """Whether a function has the parameters of `shape`, all of them positional."""
-        code = function.__code__
-        return self.shape == f"function({', '.join(code.co_varnames[: code.co_argcount])})"
-
-    def owner(self) -> Any:
-        """The module or class that has the attribute."""
-        owner: Any = sys.modules.get(self.module) or import_module(self.module)
-        for name in self.path.split(".") if self.path else ():
-            owner = getattr(owner, name)
-        return owner
-
-    def read(self, owner: Any) -> Any:
-        """What is there now; for a class what its own ``__dict__`` has, and not what it inherits."""
-        if isinstance(owner, type):
-            return owner.__dict__.get(self.name, _NOTHING)
-        return getattr(owner, self.name, _NOTHING)
-
-    def write(self, owner: Any, value: Any, instead_of: Any) -> None:
-        """Puts a value there, instead of this one."""
-        if value is _NOTHING:
-            delattr(owner, self.name)
-        else:
-            setattr(owner, self.name, value)
-        if not self.in_all_modules or value is _NOTHING:
-            return
-        for module in list(sys.modules.values()):
-            if type(module) is LazyModule:
-                continue
-            if getattr(module, "__dict__", {}).get(self.name) is instead_of:
-                setattr(module, self.name, value)
-
-    def __str__(self) -> str:
-        return f"{self.target} ({self.shape})\n  {self.reason}\n  until: {self.until}\n  upstream: {self.upstream}"
-
-
-class HandlerPatch(Patch):
-    """A row for the handler of a signal. Put in place on the main thread."""
-
-    def owner(self) -> signal.Signals:
-        return signal.Signals[self.name]
-
-    def read(self, owner: Any) -> Any:
-        return signal.getsignal(owner)
-
-    def write(self, owner: Any, value: Any, instead_of: Any) -> None:
-        # None: it was not installed by Python code.
-        if value is not None:
-            signal.signal(owner, value)
-
-
-class FinderPatch(Patch):
-    """A row for an entry of ``sys.meta_path``."""
-
-    def read(self, owner: Any) -> Any:
-        return _NOTHING
-
-    def write(self, owner: Any, value: Any, instead_of: Any) -> None:
-        if value is not _NOTHING:
-            sys.meta_path.insert(0, value)
-        elif instead_of in sys.meta_path:
-            sys.meta_path.remove(instead_of)
-
 
 class Applied:
-    """A replacement that is in place."""
+    """A replacement that is in effect."""
 
     __slots__ = ("before", "owner", "patch", "replacement")
 
@@ -141,12 +36,12 @@ class Applied:
         self.replacement = replacement
 
     def is_covered(self) -> bool:
-        """Whether something else has been put in its place since."""
+        """Whether the target has been set to something else since."""
         return not isinstance(self.patch, FinderPatch) and self.patch.read(self.owner) is not self.replacement
 
     def undo(self, *, by_force: bool = False) -> bool:
-        """Puts back what was there before; with `by_force` even if something else has been put there since. Returns
-        whether it did."""
+        """Restores the value from before. Returns False, and restores nothing, if the replacement is covered; unless
+        `by_force` is set."""
         if self in _applied:
             _applied.remove(self)
         if self.is_covered() and not by_force:
@@ -155,13 +50,13 @@ class Applied:
         return True
 
 
-#: What is in place, in the order in which it was put there.
+#: The replacements in effect, oldest first.
 _applied: list[Applied] = []
 
 
 def put(target: str, replacement: Any, of: Any = None) -> Applied:
-    """Puts something in the place of a target of the table: that of this object, if the target is an attribute of
-    objects. Raises `LookupError` if the table has no such row, or this version of Python does not need it."""
+    """Replaces a target of the table; `of` is the object, if the target is an attribute of objects of a class. Raises
+    `LookupError` if the table has no such row, or this version of Python does not need it."""
     patch = TABLE[target]
     if not patch.is_needed:
         raise LookupError(f"Python {sys.version_info[0]}.{sys.version_info[1]} does not need this patch: {patch}")
@@ -174,19 +69,19 @@ def put(target: str, replacement: Any, of: Any = None) -> Applied:
 
 
 def wrap(target: str, make: Callable[[Any], Any]) -> Applied:
-    """Puts ``make(what is there now)`` in the place of a target of the table; see `put`."""
+    """Replaces a target of the table by ``make(present value)``; see `put`."""
     patch = TABLE[target]
     return put(target, make(getattr(patch.owner(), patch.name)))
 
 
 def applied(target: str) -> list[Applied]:
-    """The replacements of a target that are in place, the first one first."""
+    """Returns the replacements of a target that are in effect, oldest first."""
     return [each for each in _applied if each.patch.target == target]
 
 
 def restore() -> list[Applied]:
-    """Undoes all replacements, the last one first. Leaves, and logs, what another library has replaced in its turn;
-    returns these."""
+    """Undoes all replacements, last one first. Leaves those whose target another library has replaced since: logs and
+    returns them."""
     left = [each for each in reversed(_applied[:]) if not each.undo()]
     for each in left:
         logger.warning("%s is not restored: something else has replaced it since", each.patch.target)
@@ -197,12 +92,12 @@ def _table(rows: Iterable[Patch]) -> dict[str, Patch]:
     return {row.target: row for row in rows}
 
 
-_NESTED = "Starts an event loop also where one runs: in a cell."
-_SIGNAL = "Handles SIGINT only if nothing else does; for a loop that runs in a cell, the kernel's handler is nothing."
-_OFFICIAL = "never: Python has it to be replaced"
+_NESTED = "Starts an event loop also where one runs, which is the case in a cell."
+_SIGNAL = "A loop that a cell runs handles SIGINT only if it finds the default handler: the kernel's is hidden from it."
+_OFFICIAL = "never: Python provides it for programs to set"
 _CAPTURED = "While a cell captures its output, other cells go on printing."
-_EACH_SHELL = "Returns the shell of the calling cell or thread: subshells have shells of their own."
-_ONE_FOR_ALL = "Is the same for all cells, which run at the same time: IPython sets and resets it around each of them."
+_EACH_SHELL = "Returns the shell of the calling cell or thread: each subshell has its own."
+_ONE_FOR_ALL = "One value for all cells, which run at the same time: IPython sets and resets it around each cell."
 _CPYTHON_NESTED = "https://github.com/python/cpython/issues/66435"
 _TRIO_NESTED = "https://github.com/python-trio/trio/issues/608"
 _SLOW_TRACEBACKS = "https://github.com/ipython/ipython/issues/13731"
@@ -220,24 +115,24 @@ TABLE: dict[str, Patch] = _table(
         HandlerPatch(
             "signal:SIGURG",
             "Signals",
-            "Repeats a SIGINT that Python code has not noticed; only where SIGURG has no handler (Go's runtime has).",
+            "Repeats a SIGINT that Python code has not noticed; only if SIGURG has no handler (Go's runtime sets one).",
             until="a signal that comes just before a system call cuts it short",
         ),
         Patch(
             "sys:unraisablehook",
             "builtin_function_or_method",
-            "A KeyboardInterrupt that Python swallows, in a finalizer or a callback of C code, is delivered again.",
+            "Delivers a KeyboardInterrupt again that was raised in a finalizer or a callback of C code, and swallowed.",
             upstream="https://github.com/python/cpython/issues/95959",
             until=_OFFICIAL,
         ),
         Patch("sys:excepthook", "builtin_function_or_method", _ONE_FOR_ALL, until=_OFFICIAL),
         Patch("sys:displayhook", "builtin_function_or_method", f"{_ONE_FOR_ALL} {_CAPTURED}", until=_OFFICIAL),
-        Patch("sys:stdout", "TextIOWrapper", f"What cells print appears in the frontend. {_CAPTURED}", until=_OFFICIAL),
-        Patch("sys:stderr", "TextIOWrapper", f"What cells print appears in the frontend. {_CAPTURED}", until=_OFFICIAL),
+        Patch("sys:stdout", "TextIOWrapper", f"Publishes what cells print. {_CAPTURED}", until=_OFFICIAL),
+        Patch("sys:stderr", "TextIOWrapper", f"Publishes what cells print. {_CAPTURED}", until=_OFFICIAL),
         FinderPatch(
             "sys:meta_path",
             "list",
-            "The rows of anyio, trio and uvloop are put in place when a cell imports these.",
+            "Applies the rows of anyio, trio and uvloop when these are imported.",
             until="these rows are gone",
         ),
         Patch(
@@ -252,42 +147,42 @@ TABLE: dict[str, Patch] = _table(
             "Asks in the frontend.",
             until="never: ipykernel and other kernels replace it as well",
         ),
-        Patch("builtins:exit", "Quitter", "Ends the kernel when the cell has ended, by a reply to it.", until="never"),
-        Patch("builtins:quit", "Quitter", "Ends the kernel when the cell has ended, by a reply to it.", until="never"),
+        Patch("builtins:exit", "Quitter", "Ends the kernel when the cell has been answered.", until="never"),
+        Patch("builtins:quit", "Quitter", "Ends the kernel when the cell has been answered.", until="never"),
         Patch("builtins:get_ipython", "absent", _EACH_SHELL, until="never: IPython sets and resets it around cells"),
         Patch(
             "faulthandler:enable",
             "builtin_function_or_method",
-            "A crash is reported on the terminal, not in a pipe that is not read any more.",
+            "Reports a crash on the terminal: descriptor 2 is a pipe that is not read any more.",
             until="never",
         ),
         Patch(
             "faulthandler:register",
             "builtin_function_or_method",
-            "Tracebacks are written to the terminal, not to a pipe that is not read any more.",
+            "Writes tracebacks to the terminal: descriptor 2 is a pipe that may not be read any more.",
             until="never",
         ),
         # -- threads ------------------------------------------------------------------------------------------------
         Patch(
             "threading:Thread.start",
             "function(self)",
-            "A thread belongs to the request that has started it. Before Python 3.12, an exception raised in a thread "
-            "that starts another one must not be raised in the new one, which has the same number at first.",
+            "A thread belongs to the request that has started it. Before Python 3.12, it also keeps exceptions that "
+            "are raised in the starting thread out of the new one, which has the same number at first.",
             upstream="https://github.com/python/cpython/pull/130010 (thread_inherit_context, an option of Python 3.14)",
             until="Python 3.12 is the oldest, for exceptions; threads inherit contexts by default, for requests",
         ),
         Patch(
             "concurrent.futures.thread:ThreadPoolExecutor.submit",
             "function(self, fn, /, *args, **kwargs)",
-            "A call that is given to a thread pool belongs to the request that has given it.",
+            "A call that is submitted to a thread pool belongs to the request that has submitted it.",
             upstream="https://github.com/python/cpython/issues/78195",
             until="thread pools run calls in the context of the caller",
         ),
         Patch(
             "trio.lowlevel:spawn_system_task",
             "function(async_fn, *args, name, context)",
-            "A system task of the user's belongs to the request that has started it, and what it raises is shown "
-            "there: trio ends with TrioInternalError otherwise.",
+            "A system task belongs to the request that has started it, and its exceptions are shown there: trio ends "
+            "with TrioInternalError otherwise.",
             upstream="https://github.com/python-trio/trio/issues/1056",
             until="trio survives exceptions of system tasks (trio.abc.Instrument.task_spawned can hand on the request)",
         ),
@@ -361,7 +256,7 @@ TABLE: dict[str, Patch] = _table(
         Patch(
             "trio_asyncio._loop:_FakedPolicy.policy",
             "NoneType",
-            "Importing trio-asyncio has loops that are not trio's run in trio: asyncio keeps the policy that it had.",
+            "Importing trio-asyncio makes all asyncio loops run in trio: asyncio gets back the policy that it had.",
             upstream="https://github.com/python-trio/trio-asyncio/issues/13",
             until="importing trio-asyncio leaves asyncio alone",
         ),
@@ -369,7 +264,7 @@ TABLE: dict[str, Patch] = _table(
         Patch(
             "IPython.core.interactiveshell:InteractiveShell.initialized",
             "classmethod",
-            "IPython.get_ipython() asks it: there is a shell, also for the thread of a subshell.",
+            "IPython.get_ipython() asks it: there is a shell in each thread.",
             until="IPython asks a ContextVar which shell there is",
         ),
         Patch(
@@ -388,8 +283,8 @@ TABLE: dict[str, Patch] = _table(
             Patch(
                 target,
                 "function",
-                "Comms of libraries are those of this kernel.",
-                upstream="https://github.com/ipython/comm#readme (the way for kernels to do it)",
+                "Makes the comms that libraries open comms of this kernel.",
+                upstream="https://github.com/ipython/comm (its README tells kernels to set it)",
                 until="never",
             )
             for target in ("comm:create_comm", "comm:get_comm_manager")
@@ -399,7 +294,7 @@ TABLE: dict[str, Patch] = _table(
             Patch(
                 f"{module}:Source.{name}",
                 "dict or absent",
-                "Keeps the newest entries: the cache keeps every piece of code that has been in a traceback.",
+                "Keeps the newest entries only: executing keeps each piece of code that was in a traceback.",
                 until="executing bounds its caches",
             )
             for module in ("executing", "stack_data")

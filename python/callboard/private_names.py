@@ -173,7 +173,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         f"{_SHELL}._find_with_lazy_load",
         "run_line_magic() finds magics with it: in a subshell also those of the main shell.",
-        ("ipython/shell/magic_lookup.py", "ipython/magics/async_magics.py"),
+        ("ipython/shell/magic_lookup.py",),
         _IPYTHON,
     ),
     PrivateName(
@@ -215,7 +215,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "IPython.core.magics.execution:_format_time",
         "%time shows times with it, also where it awaits code.",
-        ("ipython/magics/async_magics.py",),
+        ("ipython/magics/code_magics.py",),
         _IPYTHON,
     ),
     PrivateName(
@@ -228,7 +228,7 @@ TABLE: tuple[PrivateName, ...] = (
         PrivateName(
             f"IPython.core.magics.script:ScriptMagics._make_script_magic.named_script_magic.{variable}",
             "%%bash and the like are functions that have their program in a variable; they are awaited here.",
-            ("ipython/magics/async_magics.py",),
+            ("ipython/magics/scripts.py",),
             _IPYTHON,
         )
         for variable in ("script", "self")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import callboard
 import pytest
 from callboard import patches
-from callboard.patches import TABLE, Patch
+from callboard.patch import Patch
+from callboard.patches import TABLE
 from releases import release
 from support import Kernel
 
@@ -44,7 +45,8 @@ def shapes() -> dict[str, list[str]]:
         """
         import inspect, json
         from importlib import import_module
-        from callboard.patches import TABLE, HandlerPatch
+        from callboard.patch import HandlerPatch
+        from callboard.patches import TABLE
 
         def shapes(patch):
             import_module(patch.module)
@@ -90,7 +92,7 @@ SITECUSTOMIZE = """
 import builtins, importlib, inspect, os, sys, types
 
 if "SNAPSHOT" in os.environ:
-    from callboard.patches import TABLE, _NOTHING
+    from callboard.patches import TABLE
 
     snapshot = sys.modules["snapshot"] = types.ModuleType("snapshot")
 

@@ -1,4 +1,4 @@
-"""``%%capture`` for one cell of several that run at the same time."""
+"""``%%capture`` for cells that run at the same time."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 def capture_output(
     shell: InteractiveShell, stdout: bool = True, stderr: bool = True, display: bool = True
 ) -> Iterator[CapturedIO]:
-    """Captures what the calling context prints and displays, and what it starts does: other cells go on
-    printing. (IPython's ``capture_output`` captures what anybody prints.)"""
+    """Captures what the calling context prints and displays, and the tasks and threads that it starts. IPython's
+    ``capture_output`` captures the output of all cells."""
     out, err = StringIO() if stdout else None, StringIO() if stderr else None
     publisher = CapturingDisplayPublisher() if display else None
     outputs = publisher.outputs if publisher is not None else None
-    with contextlib.ExitStack() as places:
+    with contextlib.ExitStack() as stand_ins:
         if out is not None:
-            places.enter_context(_stand_in("sys:stdout", sys, out))
+            stand_ins.enter_context(_stand_in("sys:stdout", sys, out))
         if err is not None:
-            places.enter_context(_stand_in("sys:stderr", sys, err))
+            stand_ins.enter_context(_stand_in("sys:stderr", sys, err))
         if publisher is not None:
             hook = CapturingDisplayHook(shell=shell, outputs=publisher.outputs)
-            places.enter_context(
+            stand_ins.enter_context(
                 _stand_in("IPython.core.interactiveshell:InteractiveShell.display_pub", shell, publisher)
             )
-            places.enter_context(_stand_in("sys:displayhook", sys, hook))
+            stand_ins.enter_context(_stand_in("sys:displayhook", sys, hook))
         yield CapturedIO(out, err, outputs)
 
 
@@ -60,7 +60,8 @@ def _stand_in(target: str, owner: Any, value: Any) -> Iterator[None]:
 
 
 class _StandIn:
-    """What all contexts find while some capture: in these it is their own object, in others what was there before."""
+    """Replaces a target while contexts capture: forwards to the object of the calling context, or to the one that was
+    there before."""
 
     def __init__(self, target: str) -> None:
         self.value: ContextVar[Any] = ContextVar("callboard_captured", default=None)
@@ -72,7 +73,7 @@ class _StandIn:
         self._users = 0
 
     def enter(self, owner: Any) -> None:
-        """One more context captures."""
+        """Begins to capture in one more context."""
         with self._lock:
             self._users += 1
             if self._patch is None or self._patch.is_covered():
@@ -81,14 +82,14 @@ class _StandIn:
                 self._patch = patches.put(self._target, self, of=owner)
 
     def leave(self) -> None:
-        """One context less captures."""
+        """Ends capturing in one context."""
         with self._lock:
             self._users -= 1
             if not self._users:
                 self._undo()
 
     def _undo(self) -> None:
-        # Unless user code has put something else in its place.
+        # Does nothing if user code has replaced it.
         if self._patch is not None:
             self._patch.undo()
             self._patch = None
@@ -104,5 +105,5 @@ class _StandIn:
         return self._current()(*args)
 
 
-#: By target and the id of the owner.
+#: By target and id of the owner.
 _stand_ins: dict[tuple[str, int], _StandIn] = {}

@@ -26,9 +26,9 @@ _parsing = threading.RLock()
 
 
 def _without_collection(parse: Callable[..., Any]) -> Callable[..., Any]:
-    """Before Python 3.12 garbage may be collected in the midst of making a syntax tree. If what is run for that, in
-    whatever thread, makes another one, CPython takes the first one for broken: "AST constructor recursion depth
-    mismatch" (python/cpython#106905)."""
+    """Wraps a function that makes syntax trees, so that none is made while another one is, before Python 3.12. Garbage
+    collection may run finalizers or other threads then; if these make a tree, CPython raises "AST constructor recursion
+    depth mismatch" for the first one (python/cpython#106905)."""
     if sys.version_info >= (3, 12) or hasattr(parse, "__wrapped__"):
         return parse
 
@@ -47,7 +47,7 @@ def _without_collection(parse: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def install() -> None:
-    """Lets what shows tracebacks make syntax trees while other threads do."""
+    """Lets libraries that show tracebacks make syntax trees while other threads do."""
     parse = _without_collection(ast.parse)
     if parse is not ast.parse:
         patches.put("ast:parse", parse)
@@ -56,13 +56,13 @@ def install() -> None:
 class _OfThread(threading.local):
     #: Flags for one piece of code.
     flags = 0
-    #: What has been parsed ahead, and is not asked for yet: how, and the tree.
+    #: The code that has been parsed ahead, with the arguments of `ast_parse` and the flags, and its tree.
     ahead: tuple[tuple[str, str, str, int], ast.AST] | None = None
 
 
 class Compiler(CachingCompiler):
-    """IPython's, for threads that compile at the same time: flags for one piece of code (such as the one that lets it
-    ``await``) are not taken from another thread's."""
+    """IPython's compiler, for threads that compile at the same time: each has its own flags for one piece of code (such
+    as the one that allows ``await``)."""
 
     _parse = _without_collection(CachingCompiler.ast_parse)
 
@@ -72,26 +72,26 @@ class Compiler(CachingCompiler):
         super().__init__()
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
-        """IPython's name for the code of a cell. hashlib would load OpenSSL for it, a tenth of the memory of an idle
-        kernel."""
+        """Returns IPython's name for the code of a cell. Does not use hashlib: it loads OpenSSL, a tenth of the memory
+        of an idle kernel."""
         if _sha1 is None:
             return super().get_code_name(raw_code, transformed_code, number)
         digest = _sha1(transformed_code.encode(), usedforsecurity=False).hexdigest()
         return f"<ipython-input-{number}-{digest[:12]}>"
 
     def parse_ahead(self, code: str, raw_code: str, number: int) -> bool:
-        """Parses the code of a cell, for the `ast_parse` of the calling thread that is to come. False if it is not
-        Python. (Nothing is shown of that here; a warning is.)"""
+        """Parses the code of a cell for the next `ast_parse` of the calling thread. Returns False, and shows no error,
+        if it is not Python; shows warnings of the parser."""
         name = self.cache(code, number, raw_code)
         try:
             tree = self._parse(code, name)
-        except Exception:  # noqa: BLE001 - whatever it is, parsing it again raises it again
+        except Exception:  # noqa: BLE001 - ast_parse raises it again
             return False
         self._of_thread.ahead = (code, name, "exec", self.flags), tree
         return True
 
     def ast_parse(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> Any:
-        """The syntax tree of code."""
+        """Returns the syntax tree of code."""
         ahead, self._of_thread.ahead = self._of_thread.ahead, None
         if ahead is not None and ahead[0] == (source, filename, symbol, self.flags):
             return ahead[1]
@@ -108,7 +108,7 @@ class Compiler(CachingCompiler):
 
     @contextlib.contextmanager
     def extra_flags(self, flags: int) -> Iterator[None]:
-        """Sets flags for what the calling thread compiles meanwhile."""
+        """Sets flags for the code that the calling thread compiles in the block."""
         before = self._of_thread.flags
         self._of_thread.flags |= flags
         try:

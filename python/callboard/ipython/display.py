@@ -1,4 +1,4 @@
-"""What ``display()`` and the value of a cell's last expression become."""
+"""Formats and publishes what ``display()`` shows, and the value of a cell's last expression."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _content: ContextVar[Any] = ContextVar("callboard_content", default=None)
 
 
 class DisplayFormatter(formatters.DisplayFormatter):
-    """IPython's, which asks a dozen formatters in turn how an object is to be shown. Most objects are text and perhaps
-    one thing more: those formatters that can be seen to have nothing are not asked, which halves the time of a
-    display."""
+    """IPython's display formatter, which asks a dozen formatters how to show an object. Does not ask those that have
+    nothing for it, as most have: that halves the time of a display."""
 
     def format(self, obj: object, include: Any = None, exclude: Any = None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The mime bundle of an object, and its metadata."""
+        """Returns the mime bundle of an object, and its metadata."""
         everything = self.ipython_display_formatter, self.mimebundle_formatter
         if not _is_plain(obj) or any(_may_have(one, obj) for one in everything):
             return super().format(obj, include, exclude)
@@ -48,20 +47,19 @@ class DisplayFormatter(formatters.DisplayFormatter):
 
 
 def _is_plain(obj: object) -> bool:
-    """Whether it can be told what attributes an object has without running code of its own."""
+    """Whether looking up an attribute of an object runs no code of its class."""
     cls = type(obj)
-    # Metaclasses that define one of these show up here as well.
+    # This also finds methods of these names that the metaclass defines.
     return cls.__getattribute__ in _ORDINARY and not hasattr(cls, "__getattr__") and obj.__class__ is cls
 
 
-#: How the attributes of most objects are found.
+#: The methods that look up attributes of most objects.
 _ORDINARY = {
     cls.__getattribute__ for cls in (object, int, float, complex, bool, str, bytes, list, tuple, dict, set, type(None))
 }
 
 
-#: What asks for a printer that is registered for an object or its type, then for a method of the object, and does
-#: nothing else.
+#: Formatters that use a printer registered for an object or its type, or else a method of the object, and no other way.
 _BY_METHOD = (
     *(formatters.HTMLFormatter, formatters.MarkdownFormatter, formatters.SVGFormatter, formatters.PNGFormatter),
     *(formatters.PDFFormatter, formatters.JPEGFormatter, formatters.LatexFormatter, formatters.JSONFormatter),
@@ -70,16 +68,16 @@ _BY_METHOD = (
 
 
 def _may_have(formatter: Any, obj: object) -> bool:
-    """Whether there is a printer for an object, or the method that a formatter calls."""
+    """Whether a formatter may have something for an object: a registered printer, or the method that it calls."""
     if type(formatter) not in _BY_METHOD:
         return True
-    # The attributes are traits: ten times as slow.
+    # The attributes are traits, which take ten times as long.
     values = formatter._trait_values
     try:
         method, ids = values["print_method"], values["singleton_printers"]
         types, names = values["type_printers"], values["deferred_printers"]
     except KeyError:
-        # Not used yet: traitlets makes them.
+        # The first use: traitlets makes the defaults.
         method, ids = formatter.print_method, formatter.singleton_printers
         types, names = formatter.type_printers, formatter.deferred_printers
     cls = type(obj)
@@ -91,25 +89,25 @@ def _may_have(formatter: Any, obj: object) -> bool:
 
 
 class _Hooks(threading.local):
-    """Functions of the calling thread that may change or swallow what it is about to publish."""
+    """The hooks of a thread, which may change or drop its messages."""
 
     def __init__(self) -> None:
         self.hooks: list[Hook] = []
 
 
 class Publishing(HasParent):
-    """Publishes messages, past the hooks that libraries have registered (as under ipykernel)."""
+    """Publishes messages through the hooks that libraries have registered, as ipykernel does."""
 
     def _init_publishing(self) -> None:
         self._local = _Hooks()
 
     def register_hook(self, hook: Hook) -> None:
-        """Calls `hook` with each message of this thread before it is sent. What it returns is sent instead;
-        None sends nothing."""
+        """Calls `hook` with each message of this thread before it is sent. The message that it returns is sent instead;
+        if it returns None, nothing is sent."""
         self._local.hooks.append(hook)
 
     def unregister_hook(self, hook: Hook) -> bool:
-        """Takes a hook back. False if it was not registered on this thread."""
+        """Removes a hook. Returns False if it was not registered on this thread."""
         try:
             self._local.hooks.remove(hook)
         except ValueError:
@@ -153,7 +151,7 @@ class ZMQDisplayPublisher(Publishing, DisplayPublisher):
         update: bool = False,
         **_kwargs: Any,
     ) -> None:
-        """Shows a mime bundle in the cell that the calling code runs for."""
+        """Publishes a mime bundle for the cell that the calling code runs for."""
         metadata = metadata or {}
         self._validate_data(data, metadata)
         if self.store_display_history:
@@ -162,7 +160,7 @@ class ZMQDisplayPublisher(Publishing, DisplayPublisher):
         self._publish("update_display_data" if update else "display_data", content)
 
     def clear_output(self, wait: bool = False) -> None:
-        """Clears the cell's output; with `wait`, when the next output comes."""
+        """Clears the output of the cell; with `wait`, when the next output comes."""
         self._publish("clear_output", {"wait": bool(wait)})
 
     def _store(self, data: dict[str, Any]) -> None:
@@ -182,7 +180,7 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
 
     @property
     def content(self) -> Any:
-        """The content that is being put together, while a value is displayed."""
+        """The content of the ``execute_result`` while a value is displayed."""
         return _content.get()
 
     @content.setter
@@ -207,15 +205,15 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
             cell.exec_result = result
 
     def quiet(self) -> bool:
-        """Whether the code of that cell ends in a semicolon."""
+        """Whether the code of that cell ends with a semicolon."""
         cell = current_cell.get()
         if cell is None:
             return super().quiet()
-        # Tokens of every other cell would be made for nothing.
+        # Most cells have no semicolon, and need not be tokenized.
         return ";" in cell.code and self.semicolon_at_end_of_expression(cell.code)
 
     def update_user_ns(self, result: Any) -> None:
-        """Keeps a value in ``Out`` and ``_``; those of a subshell that shares its variables are its own."""
+        """Stores a value in ``Out`` and ``_``. A subshell that shares its variables has an ``Out`` of its own only."""
         if self.shell.shares_variables:
             self.shell.history_manager.output_hist[self.prompt_count] = result
         else:
@@ -225,8 +223,8 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
         self.content = {"data": {}, "metadata": {}}
 
     def log_output(self, format_dict: dict[str, Any]) -> None:
-        """Keeps a value's text for the history. A cell that is not to be in the history has no number of its own: its
-        texts would pile up under that of the next cell."""
+        """Stores the text of a value for the history. Skips cells that are not in the history: they have no number of
+        their own, and their texts would be stored under that of the next cell."""
         cell = current_cell.get()
         if cell is None or cell.request.store_history:
             super().log_output(format_dict)

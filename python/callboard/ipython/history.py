@@ -1,4 +1,4 @@
-"""History that is written beside the cells and not between them, nor before the first one."""
+"""The history of inputs and outputs: opened and written in a thread, beside the cells."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any
 import IPython.core.history as ipython_history
 from traitlets import default
 
-#: How long lines are collected before they are committed, seconds. A commit takes as long as a small cell:
-#: one for each cell more than doubled the time of an empty one.
+#: Seconds for which lines are collected before they are committed. A commit takes as long as a small cell: one for each
+#: cell more than doubled the time of an empty cell.
 COLLECT = 0.3
 
 
 class _Unhurried(threading.Event):
-    """An event whose waiter comes a little later, so that one commit serves all cells of that time."""
+    """An event whose waiter continues `COLLECT` seconds later, so that one commit serves all cells of that time."""
 
     def __init__(self, ending: threading.Event) -> None:
         super().__init__()
         self._ending = ending
 
     def set(self) -> None:
-        """Waking the waiter takes as long as a small cell."""
+        """Sets the event. Does nothing if it is set: waking the waiter takes as long as a small cell."""
         if not self.is_set():
             super().set()
 
@@ -34,8 +34,8 @@ class _Unhurried(threading.Event):
 
 
 class HistorySavingThread(ipython_history.HistorySavingThread):
-    """IPython's thread that writes history, which commits at most once every `COLLECT` seconds. It ends at
-    once when it is asked to; what is not written then is written by ``end_session``."""
+    """IPython's thread that writes history, with at most one commit in `COLLECT` seconds. `stop` ends it at once: the
+    rest is written by `HistoryManager.end_session`."""
 
     def __init__(self, history_manager: ipython_history.HistoryManager) -> None:
         super().__init__(history_manager)
@@ -43,14 +43,14 @@ class HistorySavingThread(ipython_history.HistorySavingThread):
         self.save_flag = _Unhurried(self._ending)
 
     def run(self) -> None:
-        """Opens the history when there is something to write, and writes it."""
+        """Waits for something to write, opens the history, and writes."""
         self.save_flag.wait()
         manager = self.history_manager()
         if manager is None or self._ending.is_set():
             return
         manager.open()
         if str(manager.hist_file) == ":memory:":
-            # It could not be opened; another connection would not see what this one has in memory.
+            # The file could not be opened. Another connection does not see a database in memory.
             manager.using_thread, manager.save_thread = False, None
             return
         del manager
@@ -64,13 +64,12 @@ class HistorySavingThread(ipython_history.HistorySavingThread):
 class History(ipython_history.HistoryManager):
     """Keeps each cell at its number: cells that run at the same time need not be stored in their order.
 
-    The database is opened, and the session has its number, when something is asked of it or written. IPython opens it
-    when the shell is made, which takes a fifteenth of the time to the first result, and seconds while another process
-    has it locked."""
+    The database is opened, and the session gets its number, when something is read or written. IPython opens it with
+    the shell: a fifteenth of the time to the first result, or seconds if another process has locked it."""
 
-    # What nobody observes. IPython's are traits: setting the last inputs alone took as long as compiling a cell.
+    # Nothing observes these. IPython's are traits: setting the last inputs alone took as long as compiling a cell.
     _i00 = _i = _ii = _iii = ""
-    #: The event that the thread waits for: for each cell, so no property as in IPython.
+    #: The event that wakes the thread. An attribute, not a property as in IPython: each cell sets the event.
     save_flag: threading.Event | None = None
     input_hist_parsed: list[str] = []
     input_hist_raw: list[str] = []
@@ -85,19 +84,19 @@ class History(ipython_history.HistoryManager):
 
     @property
     def save_thread(self) -> HistorySavingThread | None:
-        """The thread that writes."""
+        """The thread that writes; None if there is none."""
         return self._save_thread
 
     @save_thread.setter
     def save_thread(self, thread: ipython_history.HistorySavingThread | None) -> None:
-        # IPython makes a thread of its own class, sets this, and starts what is here.
+        # IPython makes a thread of its own class, sets it here, and starts the one that is here then.
         self._save_thread = None if thread is None else HistorySavingThread(self)
         self.save_flag = None if self._save_thread is None else self._save_thread.save_flag
 
     _save_thread: HistorySavingThread | None = None
 
     def open(self) -> None:
-        """Opens the database and begins a session in it, unless that is done."""
+        """Opens the database and begins a session in it, the first time."""
         with self._opening:
             if self.is_open:
                 return
@@ -125,37 +124,37 @@ class History(ipython_history.HistoryManager):
 
     @default("enabled")
     def _default_enabled(self) -> bool:
-        # IPython imports sqlite3 to find out.
+        # IPython imports sqlite3 to find this out.
         return find_spec("_sqlite3") is not None
 
-    # IPython calls these two when a manager is made.
+    # IPython calls these two while it makes a manager.
 
     def init_db(self) -> None:
-        """Connects to the database, once it is to be open."""
+        """Connects to the database. Does nothing before `open`."""
         if self.is_open:
             super().init_db()
-            # At exit the shell closes it, when it has written the rest. What was registered last comes first.
+            # The shell closes it at exit, after it has written the rest. The finalizer would come before that.
             self._finalizer.atexit = False
 
     def new_session(self, *args: Any, **kwargs: Any) -> None:
-        """Begins another session, once the database is open."""
+        """Begins another session. Does nothing before `open`."""
         if self.is_open:
             super().new_session(*args, **kwargs)
 
     def end_session(self) -> None:
-        """Ends the session, if there is one."""
+        """Writes the rest, and ends the session. Does nothing if there is nothing to write and no session."""
         if self.is_open or self.db_input_cache or self.db_output_cache:
             super().end_session()
 
     def close(self) -> None:
-        """Ends the thread that writes, and closes the database if it is open."""
+        """Stops the thread, and closes the database if it is open."""
         if self.is_open:
             super().close()
         else:
             self._stop_save_thread()
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
-        """Takes note of a cell."""
+        """Stores the input of a cell."""
         with self._storing:
             lists = self.input_hist_parsed, self.input_hist_raw
             before = len(lists[0])
@@ -166,19 +165,19 @@ class History(ipython_history.HistoryManager):
 
 
 class SubshellHistory(History):
-    """The history of a subshell, which is not kept when that ends."""
+    """The history of a subshell, in memory."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # IPython's is one for all managers.
+        # IPython's outputs are one dict for all managers.
         self.outputs = defaultdict(list)
         super().__init__(*args, **kwargs)
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
-        """Takes note of a cell."""
+        """Stores the input of a cell."""
         if not self.shell.shares_variables:
             super().store_inputs(line_num, source, source_raw)
             return
-        # The variables _i, _ii and so on are the main shell's.
+        # Does not set _i, _ii and so on, which are the main shell's.
         source, raw = source.rstrip("\n"), (source if source_raw is None else source_raw).rstrip("\n")
         with self._storing:
             for inputs, text in ((self.input_hist_parsed, source), (self.input_hist_raw, raw)):

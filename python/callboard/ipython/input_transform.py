@@ -1,4 +1,4 @@
-"""From what is in a cell to Python code."""
+"""Transforms the source of a cell to Python code, and skips IPython's transformations for plain Python."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         def may_be_magic(self, name: str) -> bool: ...
 
 
-#: What IPython might change although it is Python: code that is indented throughout, lines of blanks alone, prompts,
-#: ends of lines that are none for Python. What is certainly no Python: magics, shell commands, help. And what the
-#: parser warns of, which it would do twice if the code is no Python: escapes, and numbers with letters behind them.
+#: Matches code that goes through IPython's transformations. Python that IPython may change: code that is indented
+#: throughout, lines of blanks, prompts, line ends that Python does not know. Code that is no Python: magics, shell
+#: commands, help. Code that the parser may warn of, which it would do twice for code that is no Python: escapes,
+#: numbers followed by letters.
 _CURIOUS = re.compile(
     r"\A\s|\A\Z|[\0\r\v\f\x1c-\x1e\x85\u2028\u2029]|^[ \t]+$|>>>|\.\.\.|In \["
     r"|^[ \t]*[!%,;/]|\?|=[\s\\]*[%!]"
@@ -33,7 +34,7 @@ _CURIOUS = re.compile(
     re.MULTILINE,
 )
 
-#: IPython's transformations that this has been written for.
+#: The transformations of IPython that `_CURIOUS` covers.
 _KNOWN = {
     *("leading_empty_lines", "leading_indent", "classic_prompt", "ipython_prompt", "cell_magic"),
     *("MagicAssign", "SystemAssign", "EscapedCommand", "HelpEnd"),
@@ -41,8 +42,8 @@ _KNOWN = {
 
 
 class Transformer(inputtransformer2.TransformerManager):
-    """IPython's, which leaves plain Python alone without looking for its own syntax: that takes four times as long as
-    parsing, which has to be done anyway and says whether it is plain."""
+    """IPython's transformer, which returns plain Python without its transformations. These take four times as long as
+    parsing, which is done anyway and tells whether code is plain Python."""
 
     def __init__(self, compiler: Compiler) -> None:
         super().__init__()
@@ -52,9 +53,9 @@ class Transformer(inputtransformer2.TransformerManager):
         self._are_known = all(transform in known for transform in self._given)
 
     def transform_cell(self, cell: str) -> str:
-        """The code of a cell without IPython's syntax."""
+        """Returns the code of a cell as Python."""
         running = current_cell.get()
-        # Only what is going to be run next: it is parsed in any case. And unless the user has added transformations.
+        # Only the code that runs next, which is parsed anyway, and only without transformations of the user's.
         if (
             running is not None
             and cell is running.code
@@ -71,8 +72,8 @@ class Transformer(inputtransformer2.TransformerManager):
         return [*self.cleanup_transforms, *self.line_transforms, *self.token_transformers]
 
 
-#: What IPython looks for in a line alone: names of macros, of objects that are called where they are named, of magics;
-#: and of what can be called, if the user wants that.
+#: IPython's checkers of a single line. They look for macros, for objects that are called when they are named, for
+#: magics, and, with autocall, for callables.
 _CHECKERS = {
     *(prefilter.EmacsChecker, prefilter.MacroChecker, prefilter.IPyAutocallChecker, prefilter.AssignmentChecker),
     *(prefilter.AutoMagicChecker, prefilter.PythonOpsChecker, prefilter.AutocallChecker),
@@ -80,8 +81,8 @@ _CHECKERS = {
 
 
 class Prefilter(prefilter.PrefilterManager):
-    """IPython's, which leaves a line alone as soon as it is known that none of its checkers would want it: asking one
-    after the other takes twice as long as parsing the line."""
+    """IPython's prefilter, which returns a single line unchanged if none of IPython's checkers can match it. Asking the
+    checkers takes twice as long as parsing the line."""
 
     def __init__(self, shell: Shell, **kwargs: Any) -> None:
         super().__init__(shell=shell, **kwargs)
@@ -90,7 +91,7 @@ class Prefilter(prefilter.PrefilterManager):
         self._are_known = {type(checker) for checker in self._given} <= _CHECKERS
 
     def prefilter_line(self, line: str, continue_prompt: bool = False) -> str:
-        """A line as Python code."""
+        """Returns a line as Python code."""
         shell = self._shell
         if (
             line

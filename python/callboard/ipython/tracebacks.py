@@ -1,10 +1,10 @@
-"""The libraries that IPython makes tracebacks with, for a process that shows many of them.
+"""Speeds up the libraries that IPython formats tracebacks with, and bounds their caches.
 
-stack_data has Pygments highlight the lines. For each frame that makes a class for the lexer, with the tables of all of
-Python's syntax, and for each traceback one for the style, with the escape sequences of all its colours. It takes most
-of the time of a cell that fails, and leaves thousands of objects to be collected. Here they are made once.
+stack_data highlights lines with Pygments. It makes a class for the lexer for each frame, with the tables of Python's
+syntax, and a class for the style for each traceback, with the escape sequences of its colours. That takes most of the
+time of a cell that fails, and leaves thousands of objects to the garbage collector. Here these are made once.
 
-executing keeps the syntax tree of each piece of code that has ever been in a traceback. Here it keeps the newest.
+executing keeps the syntax tree of each piece of code that was in a traceback. Here it keeps the newest.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("callboard.shell")
 
-#: Pieces of code whose syntax trees are kept.
+#: How many pieces of code have their syntax trees kept.
 _KEPT = 128
 
-#: Styles that are kept: users may switch between themes.
+#: How many styles are kept: users may switch between themes.
 _STYLES = 8
 
 
-#: What is replaced, in the table of patches.
+#: The functions that are replaced, in the table of patches.
 _REPLACED = (
     "stack_data:style_with_executing_node",
     "stack_data.core:_pygmented_with_ranges",
@@ -38,12 +38,12 @@ _REPLACED = (
 
 
 class _Newest(dict[Any, Any]):
-    """A cache that forgets what has been in it longest."""
+    """A cache that drops its oldest entries."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         super().__setitem__(key, value)
         while len(self) > _KEPT:
-            # Another thread may change it at the same time.
+            # Another thread may change it meanwhile.
             with contextlib.suppress(RuntimeError, StopIteration):
                 self.pop(next(iter(self)), None)
 
@@ -52,15 +52,15 @@ _preparing = threading.Lock()
 
 
 def prepare() -> None:
-    """Lets the libraries keep what they make again and again, and not what they never use again. Imports them, so not
-    to be called before there is a traceback, or may be one soon."""
-    # Threads that import the same modules at the same time may find one of them half done.
+    """Replaces the caches and functions, once. Imports the libraries: call it when there is a traceback, or may be one
+    soon."""
+    # Threads that import the same modules at the same time may find one half imported.
     with _preparing:
         _prepare()
 
 
 def load_lexer() -> None:
-    """Has Pygments make the tables of Python's syntax."""
+    """Loads Pygments' tables of Python's syntax."""
     with contextlib.suppress(ImportError):
         _lexer()
 
@@ -76,7 +76,7 @@ def _bound_caches() -> None:
         import stack_data
         from executing import Source
     except ImportError as error:
-        logger.debug("what belongs to tracebacks is not forgotten: %s", error)
+        logger.debug("the caches of tracebacks are not bounded: %s", error)
         return
     for module, source in (("executing", Source), ("stack_data", stack_data.Source)):
         for name in ("__executing_cache", "__source_cache_with_lines"):
@@ -103,7 +103,7 @@ def _keep_tables() -> None:
 
     @functools.wraps(set_up)
     def set_up_once(self: Any) -> None:
-        """Only for the styles that have been made above: others may change."""
+        """Only for styles of `style_with_executing_node`: others may change."""
         if not getattr(self.style, "for_executing_node", False):
             set_up(self)
             return
@@ -121,12 +121,12 @@ def _keep_tables() -> None:
 
 
 def _highlight(formatter: Any, code: str, ranges: set[tuple[int, int]]) -> list[str]:
-    """The highlighted lines of `code`; what is in one of these ranges of characters is marked as what is executed."""
+    """Returns the highlighted lines of `code`. These ranges of characters are marked as being executed."""
     import pygments
 
     try:
         return pygments.highlight(code, _lexer()(ranges), formatter).splitlines()
-    except Exception:  # noqa: BLE001 - lines without colours are better than none
+    except Exception:  # noqa: BLE001 - lines without colours are better than no lines
         return code.splitlines()
 
 
@@ -135,7 +135,7 @@ def _lexer() -> Any:
     from pygments.lexers import get_lexer_by_name
 
     class Lexer(type(get_lexer_by_name("python3"))):  # type: ignore[misc]
-        """Python's, which marks ranges."""
+        """Pygments' lexer for Python, which marks ranges."""
 
         def __init__(self, ranges: set[tuple[int, int]]) -> None:
             super().__init__(stripnl=False)

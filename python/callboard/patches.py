@@ -70,8 +70,14 @@ def put(target: str, replacement: Any, of: Any = None) -> Applied:
 
 def wrap(target: str, make: Callable[[Any], Any]) -> Applied:
     """Replaces a target of the table by ``make(present value)``; see `put`."""
+    return put(target, make(present(target)))
+
+
+def present(target: str) -> Any:
+    """Returns the present value of a target of the table, also an inherited one. Imports its module. Raises
+    `ImportError` or `AttributeError` if it is not there."""
     patch = TABLE[target]
-    return put(target, make(getattr(patch.owner(), patch.name)))
+    return getattr(patch.owner(), patch.name)
 
 
 def applied(target: str) -> list[Applied]:

@@ -98,7 +98,7 @@ class Compiler(CachingCompiler):
         return self._parse(source, filename, symbol)
 
     @property
-    def flags(self) -> int:  # type: ignore[override]
+    def flags(self) -> int:
         """The flags that the calling thread compiles with."""
         return self._lasting | self._of_thread.flags
 

@@ -31,7 +31,8 @@ class DisplayFormatter(formatters.DisplayFormatter):
         """Returns the mime bundle of an object, and its metadata."""
         everything = self.ipython_display_formatter, self.mimebundle_formatter
         if not _is_plain(obj) or any(_may_have(one, obj) for one in everything):
-            return super().format(obj, include, exclude)
+            formatted: tuple[dict[str, Any], dict[str, Any]] = super().format(obj, include, exclude)
+            return formatted
         bundle, metadata = {}, {}
         for name, formatter in self.formatters.items():
             if (include and name not in include) or (exclude and name in exclude) or not _may_have(formatter, obj):
@@ -98,6 +99,9 @@ class _Hooks(threading.local):
 class Publishing(HasParent):
     """Publishes messages through the hooks that libraries have registered, as ipykernel does."""
 
+    #: The shell that it belongs to; IPython sets it.
+    shell: Any
+
     def _init_publishing(self) -> None:
         self._local = _Hooks()
 
@@ -115,10 +119,10 @@ class Publishing(HasParent):
         return True
 
     def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
-        kernel = self.shell.kernel  # type: ignore[attr-defined]
+        kernel = self.shell.kernel
         if self._local.hooks:
-            parent = self.shell.parent_header  # type: ignore[attr-defined]
-            msg: dict[str, Any] | None = {
+            parent = self.shell.parent_header
+            msg: dict[str, Any] = {
                 "header": {"msg_type": msg_type},
                 "msg_type": msg_type,
                 "parent_header": parent.get("header", {}),
@@ -126,9 +130,10 @@ class Publishing(HasParent):
                 "content": content,
             }
             for hook in self._local.hooks:
-                msg = hook(msg)
-                if msg is None:
+                changed = hook(msg)
+                if changed is None:
                     return
+                msg = changed
             msg_type, content = msg["header"]["msg_type"], msg["content"]
         kernel.core.publish(msg_type, encode(content))
 
@@ -194,7 +199,7 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
         return cell.number if cell is not None and cell.shell is self.shell else self.shell.execution_count - 1
 
     @property
-    def exec_result(self) -> Any:  # type: ignore[override]
+    def exec_result(self) -> Any:
         """IPython's record of that cell."""
         cell = current_cell.get()
         return cell.exec_result if cell is not None else None
@@ -208,7 +213,8 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
         """Whether the code of that cell ends with a semicolon."""
         cell = current_cell.get()
         if cell is None:
-            return super().quiet()
+            quiet: bool = super().quiet()
+            return quiet
         # Most cells have no semicolon, and need not be tokenized.
         return ";" in cell.code and self.semicolon_at_end_of_expression(cell.code)
 

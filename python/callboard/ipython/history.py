@@ -45,7 +45,7 @@ class HistorySavingThread(ipython_history.HistorySavingThread):
     def run(self) -> None:
         """Waits for something to write, opens the history, and writes."""
         self.save_flag.wait()
-        manager = self.history_manager()
+        manager: Any = self.history_manager()
         if manager is None or self._ending.is_set():
             return
         manager.open()
@@ -120,7 +120,8 @@ class History(ipython_history.HistoryManager):
     @default("session_number")
     def _default_session_number(self) -> int:
         self.open()
-        return self._trait_values.get("session_number", 0)
+        number: int = self._trait_values.get("session_number", 0)
+        return number
 
     @default("enabled")
     def _default_enabled(self) -> bool:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from .compiler import Compiler
 
     class Shell(InteractiveShell):
-        """What a prefilter asks of the shell."""
+        """The shell as a prefilter sees it."""
+
+        _last_input_line: str
 
         def may_be_magic(self, name: str) -> bool: ...
 
@@ -107,4 +109,5 @@ class Prefilter(prefilter.PrefilterManager):
             if not isinstance(shell.user_ns.get(name), (Macro, IPyAutocall)) and not shell.may_be_magic(name):
                 shell._last_input_line = line
                 return line
-        return super().prefilter_line(line, continue_prompt)
+        code: str = super().prefilter_line(line, continue_prompt)
+        return code

@@ -29,6 +29,13 @@ _KEPT = 128
 _STYLES = 8
 
 
+#: The caches that are replaced, in the table of patches.
+_CACHES = [
+    f"{module}:Source.{name}"
+    for module in ("executing", "stack_data")
+    for name in ("__executing_cache", "__source_cache_with_lines")
+]
+
 #: The functions that are replaced, in the table of patches.
 _REPLACED = (
     "stack_data:style_with_executing_node",
@@ -73,26 +80,17 @@ def _prepare() -> None:
 
 def _bound_caches() -> None:
     try:
-        import stack_data
-        from executing import Source
-    except ImportError as error:
+        for target in _CACHES:
+            patch = patches.TABLE[target]
+            patches.put(target, _Newest(vars(patch.owner()).get(patch.name, {})))
+    except (ImportError, AttributeError) as error:
         logger.debug("the caches of tracebacks are not bounded: %s", error)
-        return
-    for module, source in (("executing", Source), ("stack_data", stack_data.Source)):
-        for name in ("__executing_cache", "__source_cache_with_lines"):
-            patches.put(f"{module}:Source.{name}", _Newest(source.__dict__.get(name, {})))
 
 
 def _keep_tables() -> None:
     try:
-        import stack_data
-        from pygments.formatters.terminal256 import Terminal256Formatter
-        from stack_data import core
-
-        make_style, highlight = stack_data.style_with_executing_node, core._pygmented_with_ranges
-        set_up = Terminal256Formatter._setup_styles
-        replaced = dict(zip(_REPLACED, (make_style, highlight, set_up), strict=True))
-        are_known = all(patches.TABLE[target].fits(function) for target, function in replaced.items())
+        make_style, highlight, set_up = found = [patches.present(target) for target in _REPLACED]
+        are_known = all(patches.TABLE[target].fits(each) for target, each in zip(_REPLACED, found, strict=True))
     except (ImportError, AttributeError) as error:
         logger.debug("tracebacks are highlighted from scratch: %s", error)
         return
@@ -125,7 +123,7 @@ def _highlight(formatter: Any, code: str, ranges: set[tuple[int, int]]) -> list[
     import pygments
 
     try:
-        return pygments.highlight(code, _lexer()(ranges), formatter).splitlines()
+        return str(pygments.highlight(code, _lexer()(ranges), formatter)).splitlines()
     except Exception:  # noqa: BLE001 - lines without colours are better than no lines
         return code.splitlines()
 

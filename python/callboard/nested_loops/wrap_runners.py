@@ -24,7 +24,7 @@ def install() -> None:
     patches.put("sys:meta_path", after_import(_AFTER_IMPORT))
 
 
-def _nestable(function: Callable, *, trio: bool = False, library: str | None = None) -> Callable:
+def _nestable(function: Callable[..., Any], *, trio: bool = False, library: str | None = None) -> Callable[..., Any]:
     """Wraps a function that starts a loop, so that it can be called where one runs. `trio`: the loop may be trio's.
     `library`: the name of the library to set for sniffio, if the function runs a loop that exists already: the context
     of a task of that loop may have another one.

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use callboard::wire::run_mode::{Backend, CallerOptions, RunMode};
-use callboard::wire::{DELIMITER, MessageType, Signer};
+use callboard::wire::{DELIMITER, MessageType, Metadata, Signer};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -221,7 +221,7 @@ proptest! {
         let text = properties::rendered(&mode);
         prop_assert_eq!(RunMode::parse(&text), Ok(mode.clone()));
         let metadata = json!({"run_mode": text, "tags": ["task"]}).to_string();
-        prop_assert_eq!(RunMode::of(None, metadata.as_bytes(), "# queue", true), Ok(mode));
+        prop_assert_eq!(RunMode::of(None, &Metadata::read(metadata.as_bytes()), "# queue", true), Ok(mode));
         properties::run_modes(text.as_bytes());
     }
 }

@@ -3,7 +3,7 @@
 //! Each function takes any bytes and panics if something does not hold. The bytes are text where that is possible, so
 //! that the corpus can be read and written by hand.
 
-use callboard::actors::router::comm_event;
+use callboard::actors::comms::CommEvent;
 use callboard::wire::content::{
     self, CommClose, CommInfoRequest, CommMsg, CommOpen, CompleteRequest, ConnectRequest,
     CreateSubshellRequest, DebugRequest, DeleteSubshellRequest, ExecuteRequest, HistoryRequest, InputReply,
@@ -11,7 +11,9 @@ use callboard::wire::content::{
     ShutdownRequest, UsageRequest,
 };
 use callboard::wire::run_mode::{CallerOptions, RunMode, RunModeError};
-use callboard::wire::{DELIMITER, Incoming, MessageType, Outgoing, ReplayGuard, Session, Signer, WireError};
+use callboard::wire::{
+    DELIMITER, Incoming, MessageType, Metadata, Outgoing, ReplayGuard, Session, Signer, WireError,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -92,7 +94,7 @@ fn decode(frames: &[Vec<u8>], key: &[u8]) -> Result<Incoming, WireError> {
 
 /// Nothing of the frames is lost or changed.
 fn whole(message: &Incoming, frames: &[Vec<u8>]) {
-    let Incoming { idents, raw_header, header, kind, parent, metadata, content, buffers } = message;
+    let Incoming { idents, raw_header, header, kind, parent, metadata, content, buffers, .. } = message;
     let at = idents.len();
     assert_eq!(idents, &frames[..at]);
     assert_eq!(frames[at], DELIMITER);
@@ -192,18 +194,22 @@ pub fn content_of(kind: &MessageType, content: &[u8]) {
             assert!(typed || !object, "{kind} takes any object: {problem}");
             return;
         }
-        Ok(()) => {
+        Ok(_) => {
             let text = std::str::from_utf8(content).expect("text");
             assert!(text.trim_start().starts_with('{'), "{text}");
         }
     }
     let opens_or_closes = matches!(kind, MessageType::CommOpen | MessageType::CommClose);
-    assert_eq!(comm_event(kind, content).is_some(), opens_or_closes, "what is checked can be read");
+    assert_eq!(
+        CommEvent::of_published(kind, content).is_some(),
+        opens_or_closes,
+        "what is checked can be read"
+    );
     match kind {
         MessageType::ExecuteRequest => {
             let request: ExecuteRequest = reads_back(content);
             assert!(!(request.silent && request.stores_history()));
-            if let Err(problem) = RunMode::of(None, content, &request.code, request.silent) {
+            if let Err(problem) = run_mode(None, content, &request.code, request.silent) {
                 short(&problem.to_string());
             }
         }
@@ -227,6 +233,16 @@ pub fn content_of(kind: &MessageType, content: &[u8]) {
         MessageType::InputReply => drop(reads_back::<InputReply>(content)),
         _ => {}
     }
+}
+
+/// The run mode of a cell whose metadata is raw JSON.
+fn run_mode(
+    header: Option<&Value>,
+    metadata: &[u8],
+    code: &str,
+    silent: bool,
+) -> Result<RunMode, RunModeError> {
+    RunMode::of(header, &Metadata::read(metadata), code, silent)
 }
 
 /// Types whose content cannot be `{}`.
@@ -261,13 +277,13 @@ pub fn run_modes(data: &[u8]) {
     let text = &*String::from_utf8_lossy(data);
     let parsed = RunMode::parse(text);
     told(&parsed);
-    let header = RunMode::of(Some(&Value::from(text)), b"{}", "", false);
+    let header = run_mode(Some(&Value::from(text)), b"{}", "", false);
     assert_eq!(header, parsed);
     let metadata = json!({"run_mode": text}).to_string();
-    assert_eq!(RunMode::of(None, metadata.as_bytes(), "", true), parsed);
+    assert_eq!(run_mode(None, metadata.as_bytes(), "", true), parsed);
     let tags = json!({"tags": [text]}).to_string();
-    let tag = RunMode::of(None, tags.as_bytes(), "", false);
-    let line = RunMode::of(None, b"{}", &format!("# {text}\n1"), false);
+    let tag = run_mode(None, tags.as_bytes(), "", false);
+    let line = run_mode(None, b"{}", &format!("# {text}\n1"), false);
     told(&tag);
     told(&line);
     if let Ok(mode) = &parsed {
@@ -277,13 +293,13 @@ pub fn run_modes(data: &[u8]) {
         assert_eq!(RunMode::parse(&format!("# {lines}")).as_ref(), Ok(mode), "{lines}");
         if lines.lines().count() == 1 && !lines.ends_with('\n') {
             let code = format!("\n \n\t# {lines}\nraise Never");
-            assert_eq!(RunMode::of(None, b"no metadata", &code, true).as_ref(), Ok(mode), "{lines}");
+            assert_eq!(run_mode(None, b"no metadata", &code, true).as_ref(), Ok(mode), "{lines}");
         }
     }
     // Whole cells, and metadata that is none: never an error where other text may stand, but for bad options.
     for silent in [false, true] {
         let beside = if silent { RunMode::Task } else { RunMode::Queue };
-        match RunMode::of(None, data, text, silent) {
+        match run_mode(None, data, text, silent) {
             Ok(RunMode::Thread(_)) => assert!(text.contains("thread"), "{text}"),
             Ok(mode) if mode == beside => {}
             Ok(RunMode::Task) => assert!(text.contains("task"), "{text}"),

@@ -7,7 +7,8 @@ use actix::prelude::*;
 use crate::delivery::job::Job;
 use crate::delivery::request::Request;
 use crate::publisher::Publisher;
-use crate::wire::content::{CommInfo, CommInfoReply, CommInfoRequest, reply};
+use crate::wire::MessageType;
+use crate::wire::content::{Checked, CommInfo, CommInfoReply, CommInfoRequest, check, reply};
 
 /// Knows every open comm by id, from the messages that pass in both directions, so that
 /// `comm_info_request` is answered without Python.
@@ -37,7 +38,31 @@ pub enum CommEvent {
 /// A `comm_info_request` to answer.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Describe(pub Job);
+pub struct Describe {
+    /// The request.
+    pub job: Job,
+    /// Its content.
+    pub content: CommInfoRequest,
+}
+
+impl CommEvent {
+    /// What a content that was checked says of which comms are open.
+    pub fn of(content: Checked) -> Option<Self> {
+        match content {
+            Checked::CommOpen { comm_id, target_name } => Some(Self::Opened { comm_id, target_name }),
+            Checked::CommClose { comm_id } => Some(Self::Closed { comm_id }),
+            _ => None,
+        }
+    }
+
+    /// What a message of the kernel's own says of which comms are open.
+    pub fn of_published(kind: &MessageType, content: &[u8]) -> Option<Self> {
+        match kind {
+            MessageType::CommOpen | MessageType::CommClose => check(kind, content).ok().and_then(Self::of),
+            _ => None,
+        }
+    }
+}
 
 impl Comms {
     /// No comm is open.
@@ -68,9 +93,8 @@ impl Handler<CommEvent> for Comms {
 impl Handler<Describe> for Comms {
     type Result = ();
 
-    fn handle(&mut self, Describe(job): Describe, _: &mut Self::Context) {
-        // The router has checked the content: what cannot be read here asks for all comms.
-        let wanted = serde_json::from_slice::<CommInfoRequest>(&job.content).ok().and_then(|c| c.target_name);
+    fn handle(&mut self, Describe { job, content }: Describe, _: &mut Self::Context) {
+        let wanted = content.target_name;
         let comms = self
             .open
             .iter()

@@ -35,7 +35,12 @@ pub struct Interrupt(pub Job);
 /// A `shutdown_request`.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Shutdown(pub Job);
+pub struct Shutdown {
+    /// The request.
+    pub job: Job,
+    /// Its content.
+    pub content: ShutdownRequest,
+}
 
 /// The process that started this one has ended.
 #[derive(Message)]
@@ -95,8 +100,8 @@ impl Handler<Interrupt> for Lifecycle {
 impl Handler<Shutdown> for Lifecycle {
     type Result = ();
 
-    fn handle(&mut self, Shutdown(job): Shutdown, _: &mut Self::Context) {
-        let restart = serde_json::from_slice::<ShutdownRequest>(&job.content).is_ok_and(|c| c.restart);
+    fn handle(&mut self, Shutdown { job, content }: Shutdown, _: &mut Self::Context) {
+        let ShutdownRequest { restart } = content;
         let parent: Arc<Parent> = job.parent.clone();
         info!(restart, "shutdown");
         Request::new(job, self.publisher.clone()).answer(&ShutdownReply { status: reply::Ok, restart });

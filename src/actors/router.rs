@@ -9,9 +9,9 @@ use super::caller::{CallerHandle, Dispatch, DispatchToChild, WhenEnded};
 use super::comms::{CommEvent, Comms, Describe};
 use super::lifecycle::{Interrupt, Lifecycle, Shutdown};
 use super::socket::{Inbound, Passed};
-use super::subshell::{Close, Settle, Subshell};
+use super::subshell::{Cell, Close, Settle, Subshell};
 use super::subshells::{
-    CreateSubshell, DeleteSubshell, ListSubshells, SettleAll, Shell, SubshellError, Subshells,
+    CreateSubshell, DeleteSubshell, ListSubshells, Manage, SettleAll, Shell, SubshellError, Subshells,
 };
 use crate::delivery::job::{Channel, Job};
 use crate::delivery::pending::Outcome;
@@ -20,8 +20,8 @@ use crate::os::usage::{HostMemory, Meter, Usage};
 use crate::publisher::Publisher;
 use crate::wire::MessageType;
 use crate::wire::content::{
-    self, CommClose, CommOpen, ConnectReply, CreateSubshellReply, DeleteSubshellReply, DeleteSubshellRequest,
-    ExecuteRequest, ExecutionState, HostVirtualMemory, KernelInfoReply, ListSubshellReply, UsageReply, reply,
+    self, Checked, ConnectReply, DapRequest, ExecuteRequest, ExecutionState, HostVirtualMemory,
+    KernelInfoReply, UsageReply, reply,
 };
 use crate::wire::run_mode::RunMode;
 use crate::wire::sanitize::clipped;
@@ -42,7 +42,7 @@ pub enum Registry {
     /// This router.
     Here(Subshells),
     /// The router of the shell channel.
-    At(Recipient<Inbound>),
+    At(Recipient<Manage>),
 }
 
 /// Where jobs go.
@@ -88,58 +88,77 @@ impl Router {
     }
 
     fn route(&mut self, job: Job) {
-        if let Err(problem) = content::check(&job.kind, &job.content) {
-            let kind = clipped(job.kind.as_str());
-            let message = format!("the content of this {kind} cannot be read: {problem}");
-            warn!(kind, %problem, "a request with malformed content was refused");
-            return self.request(job).refuse("InvalidRequest", &message);
-        }
-        let Routes { shell, control, comms, lifecycle, .. } = &self.routes;
-        match job.kind {
-            MessageType::ExecuteRequest => self.execute(job),
-            MessageType::CommOpen | MessageType::CommMsg | MessageType::CommClose => {
-                if let Some(event) = comm_event(&job.kind, &job.content) {
+        let content = match content::check(&job.kind, &job.content) {
+            Ok(content) => content,
+            Err(problem) => {
+                let kind = clipped(job.kind.as_str());
+                let message = format!("the content of this {kind} cannot be read: {problem}");
+                warn!(kind, %problem, "a request with malformed content was refused");
+                return self.request(job).refuse("InvalidRequest", &message);
+            }
+        };
+        let Routes { comms, lifecycle, .. } = &self.routes;
+        match content {
+            Checked::Execute(content) => self.execute(job, content),
+            Checked::CommOpen { .. } | Checked::CommClose { .. } => {
+                if let Some(event) = CommEvent::of(content) {
                     comms.do_send(event);
                 }
-                let named = job.header.subshell_id.as_deref().filter(|_| self.facts.comms_in_subshells);
-                let caller = named.and_then(|id| self.subshell(id).ok()).map_or(shell, |shell| &shell.caller);
-                caller.addr.do_send(Dispatch(Arc::new(self.request(job))));
+                self.dispatch_comm(job);
             }
+            Checked::CommInfo(content) => comms.do_send(Describe { job, content }),
+            Checked::Subshells(content) => self.manage_subshells(Manage { job, content }),
+            Checked::Shutdown(content) => lifecycle.do_send(Shutdown { job, content }),
+            Checked::Debug(content) => self.refuse_debugging(job, content),
+            Checked::InputReply(_) => self.refuse_unknown(job),
+            Checked::Raw => self.route_raw(job),
+        }
+    }
+
+    /// Routes a request of whose content the kernel itself reads nothing.
+    fn route_raw(&mut self, job: Job) {
+        let Routes { control, lifecycle, .. } = &self.routes;
+        match job.kind {
+            MessageType::CommMsg => self.dispatch_comm(job),
             MessageType::CompleteRequest
             | MessageType::InspectRequest
             | MessageType::IsCompleteRequest
             | MessageType::HistoryRequest => control.addr.do_send(Dispatch(Arc::new(self.request(job)))),
-            MessageType::CreateSubshellRequest
-            | MessageType::DeleteSubshellRequest
-            | MessageType::ListSubshellRequest => match &mut self.registry {
-                Registry::At(router) => router.do_send(Inbound::Job(job)),
-                Registry::Here(subshells) => manage(subshells, job, &self.publisher),
-            },
             MessageType::KernelInfoRequest => self.request(job).answer(&self.facts.kernel_info),
             MessageType::ConnectRequest => self.request(job).answer(&self.facts.connect),
-            MessageType::CommInfoRequest => comms.do_send(Describe(job)),
             MessageType::InterruptRequest => lifecycle.do_send(Interrupt(job)),
-            MessageType::ShutdownRequest => lifecycle.do_send(Shutdown(job)),
             MessageType::UsageRequest => {
                 let usage = usage_reply(self.meter.measure());
                 self.request(job).answer(&usage);
             }
-            MessageType::DebugRequest => self.refuse_debugging(job),
+            MessageType::DebugRequest => {
+                self.request(job).refuse("InvalidRequest", "the debug_request has no DAP request");
+            }
             _ => self.refuse_unknown(job),
+        }
+    }
+
+    /// A message of a comm goes to the main shell, or to the subshell that it names if the options say so.
+    fn dispatch_comm(&self, job: Job) {
+        let named = job.subshell_id.as_deref().filter(|_| self.facts.comms_in_subshells);
+        let caller =
+            named.and_then(|id| self.subshell(id).ok()).map_or(&self.routes.shell, |shell| &shell.caller);
+        caller.addr.do_send(Dispatch(Arc::new(self.request(job))));
+    }
+
+    fn manage_subshells(&mut self, request: Manage) {
+        match &mut self.registry {
+            Registry::Here(subshells) => subshells.manage(request),
+            Registry::At(router) => router.do_send(request),
         }
     }
 
     /// A cell goes to the queue of its subshell, or to a Caller beside all queues. On the control channel there
     /// is no queue: cells run on the control Caller's thread.
-    fn execute(&self, job: Job) {
-        let content = match serde_json::from_slice::<ExecuteRequest>(&job.content) {
-            Ok(content) => content,
-            Err(problem) => return self.request(job).refuse("InvalidRequest", &problem.to_string()),
-        };
+    fn execute(&self, job: Job, content: ExecuteRequest) {
         let Routes { main, shell, control, .. } = &self.routes;
-        let header = job.header.run_mode.as_ref();
-        let mode = RunMode::of(header, &job.metadata, &content.code, content.silent);
-        let (queue, caller) = match (&job.header.subshell_id, job.channel) {
+        let mode = RunMode::of(job.run_mode.as_ref(), &job.read_metadata, &content.code, content.silent);
+        let (queue, caller) = match (&job.subshell_id, job.channel) {
             (_, Channel::Control) => (None, Ok(control)),
             (None, _) => (Some(main), Ok(shell)),
             (Some(id), _) => match self.subshell(id) {
@@ -148,7 +167,7 @@ impl Router {
             },
         };
         if let (Some(queue), Ok(_), Ok(RunMode::Queue)) = (queue, &caller, &mode) {
-            return queue.do_send(job);
+            return queue.do_send(Cell { job, content });
         }
         let request = Arc::new(Request::execute(job, content, self.publisher.clone(), None));
         match (caller, mode) {
@@ -168,17 +187,7 @@ impl Router {
 
     /// There is no debugger yet, and kernel info says so; a client that asks all the same is told in the
     /// form that the Debug Adapter Protocol has for it.
-    fn refuse_debugging(&self, job: Job) {
-        #[derive(serde::Deserialize)]
-        struct DapRequest {
-            #[serde(default)]
-            seq: i64,
-            #[serde(default)]
-            command: String,
-        }
-        let Ok(DapRequest { seq, command }) = serde_json::from_slice(&job.content) else {
-            return self.request(job).refuse("InvalidRequest", "the debug_request has no DAP request");
-        };
+    fn refuse_debugging(&self, job: Job, DapRequest { seq, command }: DapRequest) {
         self.request(job).answer(&serde_json::json!({
             "type": "response",
             "seq": seq,
@@ -207,44 +216,6 @@ impl Router {
     }
 }
 
-/// What a comm message says about which comms are open.
-pub fn comm_event(kind: &MessageType, content: &[u8]) -> Option<CommEvent> {
-    match kind {
-        MessageType::CommOpen => {
-            let CommOpen { comm_id, target_name, .. } = serde_json::from_slice(content).ok()?;
-            Some(CommEvent::Opened { comm_id, target_name })
-        }
-        MessageType::CommClose => {
-            let CommClose { comm_id, .. } = serde_json::from_slice(content).ok()?;
-            Some(CommEvent::Closed { comm_id })
-        }
-        _ => None,
-    }
-}
-
-/// Makes, deletes or lists subshells (JEP 91).
-fn manage(subshells: &mut Subshells, job: Job, publisher: &Publisher) {
-    let kind = job.kind.clone();
-    let deleted = serde_json::from_slice::<DeleteSubshellRequest>(&job.content);
-    let request = Request::new(job, publisher.clone());
-    if let Err(problem) = subshells.check_allowed() {
-        return request.refuse("NoSubshells", &problem.to_string());
-    }
-    match (kind, deleted) {
-        (MessageType::CreateSubshellRequest, _) => match subshells.create() {
-            Ok(subshell_id) => request.answer(&CreateSubshellReply { status: reply::Ok, subshell_id }),
-            Err(problem) => request.refuse("CallerError", &problem.to_string()),
-        },
-        (MessageType::DeleteSubshellRequest, Ok(DeleteSubshellRequest { subshell_id })) => {
-            match subshells.delete(&subshell_id) {
-                Ok(_) => request.answer(&DeleteSubshellReply { status: reply::Ok }),
-                Err(problem) => request.refuse("UnknownSubshell", &problem.to_string()),
-            }
-        }
-        _ => request.answer(&ListSubshellReply { status: reply::Ok, subshell_id: subshells.ids() }),
-    }
-}
-
 fn usage_reply(usage: Usage) -> UsageReply {
     let HostMemory { total, available, percent, used, free } = usage.host_memory;
     UsageReply {
@@ -261,6 +232,14 @@ fn usage_reply(usage: Usage) -> UsageReply {
 
 impl Actor for Router {
     type Context = Context<Self>;
+}
+
+impl Handler<Manage> for Router {
+    type Result = ();
+
+    fn handle(&mut self, request: Manage, _: &mut Self::Context) {
+        self.manage_subshells(request);
+    }
 }
 
 impl Handler<CreateSubshell> for Router {

@@ -10,7 +10,7 @@ use super::socket::Inbound;
 use crate::delivery::job::{Job, Reply};
 use crate::os::wake_fd::WakeFd;
 use crate::publisher::Publisher;
-use crate::wire::content::{Content, InputReply, InputRequest};
+use crate::wire::content::{Checked, Content, InputRequest, check};
 use crate::wire::sanitize::clipped;
 use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing, Parent, to_json};
 
@@ -92,12 +92,10 @@ impl Stdin {
             warn!("an input_reply came in that nothing waits for, and was dropped");
             return;
         };
-        match serde_json::from_slice::<InputReply>(&job.content) {
-            Ok(reply) => self.open.remove(at).answer.give(reply.value),
-            Err(problem) => warn!(
-                problem = clipped(&problem.to_string()),
-                "an input_reply could not be read and was dropped: answer again"
-            ),
+        match check(&job.kind, &job.content) {
+            Ok(Checked::InputReply(reply)) => self.open.remove(at).answer.give(reply.value),
+            Ok(_) => {}
+            Err(problem) => warn!(%problem, "an input_reply could not be read and was dropped: answer again"),
         }
     }
 }

@@ -46,6 +46,16 @@ enum Aborting {
     ForGood,
 }
 
+/// A cell for the queue.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Cell {
+    /// The request.
+    pub job: Job,
+    /// Its content.
+    pub content: ExecuteRequest,
+}
+
 /// Abort all queued cells and every one that still comes in: the kernel is ending.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -100,17 +110,10 @@ impl Actor for Subshell {
     type Context = Context<Self>;
 }
 
-impl Handler<Job> for Subshell {
+impl Handler<Cell> for Subshell {
     type Result = ();
 
-    fn handle(&mut self, job: Job, _: &mut Self::Context) {
-        let content: ExecuteRequest = match serde_json::from_slice(&job.content) {
-            Ok(content) => content,
-            Err(problem) => {
-                let request = Request::new(job, self.publisher.clone());
-                return request.refuse("InvalidRequest", &problem.to_string());
-            }
-        };
+    fn handle(&mut self, Cell { job, content }: Cell, _: &mut Self::Context) {
         let gate = Some(self.gate.clone());
         let request = Arc::new(Request::execute(job, content, self.publisher.clone(), gate));
         match self.aborting {

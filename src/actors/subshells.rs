@@ -8,8 +8,14 @@ use thiserror::Error;
 use super::caller::{Adopt, Caller, CallerError, CallerHandle, Role, Spec, Task, ThreadEnded};
 use super::socket::{Barrier, Passed};
 use super::subshell::{Close, Delete, Subshell};
+use crate::delivery::job::Job;
 use crate::delivery::pending::Promise;
+use crate::delivery::request::Request;
 use crate::publisher::Publisher;
+use crate::wire::content::{
+    CreateSubshellReply, DeleteSubshellReply, DeleteSubshellRequest, ListSubshellReply, SubshellRequest,
+    reply,
+};
 use crate::wire::sanitize::quoted;
 
 /// The subshells, in the order they were made. The main shell is none of them.
@@ -73,6 +79,16 @@ pub struct DeleteSubshell {
 #[rtype(result = "()")]
 pub struct ListSubshells(pub mpsc::Sender<Vec<String>>);
 
+/// A request about subshells.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Manage {
+    /// The request.
+    pub job: Job,
+    /// Its content.
+    pub content: SubshellRequest,
+}
+
 /// Asks for a [`Passed`] when the replies of all cells that have ended by now are with the socket.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -91,7 +107,7 @@ impl Subshells {
     }
 
     /// Whether the kernel's options allow subshells.
-    pub fn check_allowed(&self) -> Result<(), SubshellError> {
+    fn check_allowed(&self) -> Result<(), SubshellError> {
         if self.allowed { Ok(()) } else { Err(SubshellError::Off) }
     }
 
@@ -109,6 +125,28 @@ impl Subshells {
     /// The queues of all subshells.
     pub fn queues(&self) -> impl Iterator<Item = Addr<Subshell>> {
         self.all.iter().map(|shell| shell.queue.clone())
+    }
+
+    /// Answers a request.
+    pub fn manage(&mut self, Manage { job, content }: Manage) {
+        let request = Request::new(job, self.publisher.clone());
+        if let Err(problem) = self.check_allowed() {
+            return request.refuse("NoSubshells", &problem.to_string());
+        }
+        match content {
+            SubshellRequest::Create => match self.create() {
+                Ok(subshell_id) => request.answer(&CreateSubshellReply { status: reply::Ok, subshell_id }),
+                Err(problem) => request.refuse("CallerError", &problem.to_string()),
+            },
+            SubshellRequest::Delete(DeleteSubshellRequest { subshell_id }) => match self.delete(&subshell_id)
+            {
+                Ok(_) => request.answer(&DeleteSubshellReply { status: reply::Ok }),
+                Err(problem) => request.refuse("UnknownSubshell", &problem.to_string()),
+            },
+            SubshellRequest::List => {
+                request.answer(&ListSubshellReply { status: reply::Ok, subshell_id: self.ids() });
+            }
+        }
     }
 
     /// Makes a subshell and returns its id. Its thread is started later; cells that come before wait in the inbox.

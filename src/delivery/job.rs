@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use actix::prelude::{Message, Recipient};
 
-use crate::wire::{Frames, Header, Incoming, MessageType, Parent};
+use serde_json::Value;
+
+use crate::wire::{Frames, Incoming, MessageType, Metadata, Parent};
 
 /// The channel that a message came in on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,21 +37,23 @@ impl Channel {
 pub struct Reply(pub Frames);
 
 /// A request with its reply address.
-#[derive(Message)]
-#[rtype(result = "()")]
 pub struct Job {
     /// Where it came in.
     pub channel: Channel,
     /// The type its header names.
     pub kind: MessageType,
-    /// Its header, read.
-    pub header: Header,
-    /// Its identities and raw header, shared with everything it causes.
+    /// The subshell that its header names.
+    pub subshell_id: Option<String>,
+    /// The run mode that its header names.
+    pub run_mode: Option<Value>,
+    /// Its id, identities and raw header, shared with everything it causes.
     pub parent: Arc<Parent>,
     /// The parent header it carries, raw JSON.
     pub parent_header: zmq::Message,
     /// Its metadata, raw JSON.
     pub metadata: zmq::Message,
+    /// Its metadata, read.
+    pub read_metadata: Metadata,
     /// Its content, raw JSON.
     pub content: zmq::Message,
     /// Its binary buffers.
@@ -63,14 +67,17 @@ pub struct Job {
 impl Job {
     /// A job made of a message that came in on a channel.
     pub fn new(channel: Channel, message: Incoming, reply_to: Recipient<Reply>) -> Self {
-        let Incoming { idents, raw_header, header, kind, parent, metadata, content, buffers } = message;
+        let Incoming { idents, raw_header, header, kind, parent, metadata, read_metadata, content, buffers } =
+            message;
         Self {
             channel,
             kind,
-            parent: Arc::new(Parent { raw_header, msg_id: header.msg_id.clone(), idents }),
-            header,
+            parent: Arc::new(Parent { raw_header, msg_id: header.msg_id, idents }),
+            subshell_id: header.subshell_id,
+            run_mode: header.run_mode,
             parent_header: parent,
             metadata,
+            read_metadata,
             content,
             buffers,
             reply_to,

@@ -124,7 +124,7 @@ impl Request {
     /// Publishes the code that is about to run.
     pub fn publish_input(&self, execution_count: u64) {
         if let Some(execute) = &self.execute {
-            let input = ExecuteInput { code: execute.code.clone(), execution_count };
+            let input = ExecuteInput { code: execute.code.as_str().into(), execution_count };
             self.publisher.content(&self.job.parent, &input);
         }
     }

@@ -14,7 +14,7 @@ use super::pending::Pending;
 use super::stream::{Stream, wait_for_room};
 use super::{to_frames, wait};
 use crate::actors::caller::ThreadEnded;
-use crate::actors::router::comm_event;
+use crate::actors::comms::CommEvent;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
 use crate::kernel;
 use crate::os::{crash, files, process_group as group, sigint, signals};
@@ -212,7 +212,7 @@ impl Kernel {
         let kind = MessageType::parse(msg_type);
         let parent = self.parent_or_current(py, parent);
         let buffers = to_frames(buffers, py)?;
-        if let Some(event) = comm_event(&kind, &content) {
+        if let Some(event) = CommEvent::of_published(&kind, &content) {
             self.inner.comm(event);
         }
         if let Some(capture) = self.capture() {

@@ -114,7 +114,7 @@ impl Request {
     /// The subshell that its header names.
     #[getter]
     fn subshell_id(&self) -> Option<&str> {
-        self.inner.job.header.subshell_id.as_deref()
+        self.inner.job.subshell_id.as_deref()
     }
 
     /// Starts it: busy is published. False if it was aborted meanwhile and must not run.

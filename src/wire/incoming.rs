@@ -2,6 +2,10 @@
 
 use thiserror::Error;
 
+use serde::de::IgnoredAny;
+
+use super::metadata::Metadata;
+use super::object::{MAX_DEPTH, object_text, read_object};
 use super::{DELIMITER, Frames, Header, MessageType, ReplayGuard, Signer};
 use crate::wire::sanitize::clipped;
 
@@ -20,6 +24,8 @@ pub struct Incoming {
     pub parent: zmq::Message,
     /// The metadata, raw JSON.
     pub metadata: zmq::Message,
+    /// The metadata, read.
+    pub read_metadata: Metadata,
     /// The content, raw JSON.
     pub content: zmq::Message,
     /// Binary buffers; not signed, never copied.
@@ -95,13 +101,11 @@ impl Incoming {
             Ok(_) => {}
         }
         let read: Header = serde_json::from_slice(&header).map_err(WireError::BadHeader)?;
-        // The header is echoed to all clients: what serde forgives (a list for a struct, bytes that are no text where
-        // it does not look) others do not.
-        for (part, raw) in [("header", &header), ("parent header", &parent), ("metadata", &metadata)] {
-            if !is_object(raw) {
-                return Err(WireError::NotAnObject { part });
-            }
-        }
+        // What serde forgives (a list for a struct, bytes that are no text where it does not look) other clients do not.
+        let refused = |part| WireError::NotAnObject { part };
+        object_text(&header).ok_or(refused("header"))?;
+        read_object::<IgnoredAny>(&parent).ok_or(refused("parent header"))?;
+        let read_metadata = read_object(&metadata).ok_or(refused("metadata"))?;
         let kind = MessageType::parse(&read.msg_type);
         // Copied only now: whoever sends what is not signed can make them as long as they like.
         let idents = idents.iter().map(|ident| ident.to_vec()).collect();
@@ -112,42 +116,11 @@ impl Incoming {
             kind,
             parent,
             metadata,
+            read_metadata,
             content,
             buffers: frames.collect(),
         })
     }
-}
-
-/// How deep header, parent header and metadata may be nested. Python's parser gives up at 1,000, serde's at 128.
-const MAX_DEPTH: usize = 100;
-
-/// Whether this is a JSON object, text throughout and not nested deeper than [`MAX_DEPTH`].
-fn is_object(raw: &[u8]) -> bool {
-    raw == super::EMPTY_OBJECT
-        || std::str::from_utf8(raw).is_ok_and(|text| {
-            text.trim_start().starts_with('{')
-                && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-                && depth(raw) <= MAX_DEPTH
-        })
-}
-
-/// How deep the lists and objects of a text, which is JSON, are nested.
-fn depth(json: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut text, mut escaped) = (0_usize, 0, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => text = !text,
-            b'{' | b'[' if !text => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !text => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::wire::sanitize::quoted;
+use super::metadata::Metadata;
+use super::sanitize::quoted;
 
 /// Where a cell runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,23 +76,16 @@ pub enum RunModeError {
 const OPTIONS: &str = "name=\"...\", backend=asyncio|trio, use_uvloop=true|false";
 
 impl RunMode {
-    /// The mode of a cell, from wherever its client has named it. `header` is the mode that the message's
-    /// header names; `metadata` is JSON.
+    /// The mode of a cell, from the first place where its client has named one. `header` is the mode that the
+    /// message's header names.
     pub fn of(
         header: Option<&Value>,
-        metadata: &[u8],
+        metadata: &Metadata,
         code: &str,
         silent: bool,
     ) -> Result<Self, RunModeError> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Metadata {
-            run_mode: Value,
-            tags: Value,
-        }
-        // Metadata is the client's own: what cannot be read says nothing.
-        let Metadata { run_mode, tags } = serde_json::from_slice(metadata).unwrap_or_default();
-        for named in [header, Some(&run_mode)].into_iter().flatten() {
+        let Metadata { run_mode, tags } = metadata;
+        for named in [header, Some(run_mode)].into_iter().flatten() {
             match named {
                 Value::Null => {}
                 Value::String(mode) => return Self::parse(mode),
@@ -225,8 +218,17 @@ mod tests {
 
     use super::*;
 
+    fn of(
+        header: Option<&Value>,
+        metadata: &[u8],
+        code: &str,
+        silent: bool,
+    ) -> Result<RunMode, RunModeError> {
+        RunMode::of(header, &Metadata::read(metadata), code, silent)
+    }
+
     fn of_code(code: &str) -> Result<RunMode, RunModeError> {
-        RunMode::of(None, b"{}", code, false)
+        of(None, b"{}", code, false)
     }
 
     fn named(name: &str) -> RunMode {
@@ -314,21 +316,21 @@ mod tests {
         let tags = json!({"tags": [1, "x", "thread name=tag", "task"]}).to_string();
         let code = "# thread name=code";
         let header = json!("# task");
-        assert_eq!(RunMode::of(Some(&header), all.as_bytes(), code, false), Ok(RunMode::Task));
-        assert_eq!(RunMode::of(None, all.as_bytes(), code, false), Ok(named("meta")));
-        assert_eq!(RunMode::of(Some(&Value::Null), tags.as_bytes(), code, true), Ok(named("tag")));
-        assert_eq!(RunMode::of(None, b"{}", code, true), Ok(named("code")));
-        assert_eq!(RunMode::of(None, b"{}", "", true), Ok(RunMode::Task));
+        assert_eq!(of(Some(&header), all.as_bytes(), code, false), Ok(RunMode::Task));
+        assert_eq!(of(None, all.as_bytes(), code, false), Ok(named("meta")));
+        assert_eq!(of(Some(&Value::Null), tags.as_bytes(), code, true), Ok(named("tag")));
+        assert_eq!(of(None, b"{}", code, true), Ok(named("code")));
+        assert_eq!(of(None, b"{}", "", true), Ok(RunMode::Task));
     }
 
     #[test]
     fn header_and_metadata_must_name_a_mode() {
         let bad = json!({"run_mode": "later"}).to_string();
-        assert!(RunMode::of(None, bad.as_bytes(), "", false).is_err());
-        assert!(RunMode::of(Some(&json!(3)), b"{}", "", false).is_err());
+        assert!(of(None, bad.as_bytes(), "", false).is_err());
+        assert!(of(Some(&json!(3)), b"{}", "", false).is_err());
         assert!(RunMode::parse("thread safety").is_err());
         for metadata in ["[]", "{\"tags\": 3}", "{\"tags\": {\"a\": 1}}", "x"] {
-            assert_eq!(RunMode::of(None, metadata.as_bytes(), "", false), Ok(RunMode::Queue), "{metadata}");
+            assert_eq!(of(None, metadata.as_bytes(), "", false), Ok(RunMode::Queue), "{metadata}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether the content of a message is what its type says.
+//! Reads the content of a message, once, and checks that it is what its type says.
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -6,18 +6,49 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{
-    CommClose, CommInfoRequest, CommMsg, CommOpen, CompleteRequest, ConnectRequest, CreateSubshellRequest,
-    DeleteSubshellRequest, ExecuteRequest, HistoryRequest, InputReply, InspectRequest, InterruptRequest,
-    IsCompleteRequest, KernelInfoRequest, ListSubshellRequest, ShutdownRequest, UsageRequest,
+    CommInfoRequest, CompleteRequest, ConnectRequest, CreateSubshellRequest, DapRequest, ExecuteRequest,
+    HistoryRequest, InputReply, InspectRequest, InterruptRequest, IsCompleteRequest, KernelInfoRequest,
+    ListSubshellRequest, ShutdownRequest, SubshellRequest, UsageRequest,
 };
 use crate::wire::message_type::MessageType;
 use crate::wire::sanitize::clipped;
 
-/// Checks that `content` is what a client may send as a message of type `kind`; the error says what
-/// is wrong and where.
+/// A content that was checked: what the kernel itself reads of it. Python reads the raw JSON.
+#[derive(Debug)]
+pub enum Checked {
+    /// Of an `execute_request`.
+    Execute(ExecuteRequest),
+    /// Of a `comm_open`, without its data.
+    CommOpen {
+        /// The comm's id.
+        comm_id: String,
+        /// The name of its target.
+        target_name: String,
+    },
+    /// Of a `comm_close`, without its data.
+    CommClose {
+        /// The comm's id.
+        comm_id: String,
+    },
+    /// Of a `comm_info_request`.
+    CommInfo(CommInfoRequest),
+    /// Of a request about subshells.
+    Subshells(SubshellRequest),
+    /// Of a `shutdown_request`.
+    Shutdown(ShutdownRequest),
+    /// Of a `debug_request` that is a request of the Debug Adapter Protocol.
+    Debug(DapRequest),
+    /// Of an `input_reply`.
+    InputReply(InputReply),
+    /// Of any other message: the kernel itself reads nothing of it.
+    Raw,
+}
+
+/// Checks that `content` is what a client may send as a message of type `kind`, and reads it; the error says what is
+/// wrong and where.
 ///
 /// A type that only the kernel sends, or that it does not know, need only be a JSON object.
-pub fn check(kind: &MessageType, content: &[u8]) -> Result<(), Malformed> {
+pub fn check(kind: &MessageType, content: &[u8]) -> Result<Checked, Malformed> {
     check_text(kind, content).map_err(|error| Malformed(clipped(&error.to_string())))
 }
 
@@ -26,35 +57,42 @@ pub fn check(kind: &MessageType, content: &[u8]) -> Result<(), Malformed> {
 #[error("{0}")]
 pub struct Malformed(String);
 
-fn check_text(kind: &MessageType, content: &[u8]) -> Result<(), serde_json::Error> {
+fn check_text(kind: &MessageType, content: &[u8]) -> Result<Checked, serde_json::Error> {
     let text = std::str::from_utf8(content).map_err(serde_json::Error::custom)?;
     // Serde would read a list as a struct, so a content that is no object is refused first.
     if !text.trim_start().starts_with('{') {
-        return read::<Object>(text);
+        return checked::<Object>(text);
     }
     // No `_` arm: a new message type has to be put somewhere.
     match kind {
-        MessageType::ExecuteRequest => read::<ExecuteRequest>(text),
-        MessageType::InspectRequest => read::<InspectRequest>(text),
-        MessageType::CompleteRequest => read::<CompleteRequest>(text),
-        MessageType::HistoryRequest => read::<HistoryRequest>(text),
-        MessageType::IsCompleteRequest => read::<IsCompleteRequest>(text),
-        MessageType::ConnectRequest => read::<ConnectRequest>(text),
-        MessageType::CommInfoRequest => read::<CommInfoRequest>(text),
-        MessageType::KernelInfoRequest => read::<KernelInfoRequest>(text),
-        MessageType::ShutdownRequest => read::<ShutdownRequest>(text),
-        MessageType::InterruptRequest => read::<InterruptRequest>(text),
-        MessageType::CreateSubshellRequest => read::<CreateSubshellRequest>(text),
-        MessageType::DeleteSubshellRequest => read::<DeleteSubshellRequest>(text),
-        MessageType::ListSubshellRequest => read::<ListSubshellRequest>(text),
-        MessageType::UsageRequest => read::<UsageRequest>(text),
-        MessageType::CommOpen => read::<CommOpen>(text),
-        MessageType::CommMsg => read::<CommMsg>(text),
-        MessageType::CommClose => read::<CommClose>(text),
-        MessageType::InputReply => read::<InputReply>(text),
-        // `DebugRequest` takes any JSON; `Object` is stricter and copies nothing.
-        MessageType::DebugRequest
-        | MessageType::ExecuteReply
+        MessageType::ExecuteRequest => read(text, Checked::Execute),
+        MessageType::CommInfoRequest => read(text, Checked::CommInfo),
+        MessageType::ShutdownRequest => read(text, Checked::Shutdown),
+        MessageType::CreateSubshellRequest => {
+            read(text, |CreateSubshellRequest {}| Checked::Subshells(SubshellRequest::Create))
+        }
+        MessageType::DeleteSubshellRequest => {
+            read(text, |request| Checked::Subshells(SubshellRequest::Delete(request)))
+        }
+        MessageType::ListSubshellRequest => {
+            read(text, |ListSubshellRequest {}| Checked::Subshells(SubshellRequest::List))
+        }
+        MessageType::CommOpen => {
+            read(text, |OpenedComm { comm_id, target_name, .. }| Checked::CommOpen { comm_id, target_name })
+        }
+        MessageType::CommClose => read(text, |NamedComm { comm_id, .. }| Checked::CommClose { comm_id }),
+        MessageType::InputReply => read(text, Checked::InputReply),
+        MessageType::DebugRequest => read(text, Checked::Debug).or_else(|_| checked::<Object>(text)),
+        MessageType::CommMsg => checked::<NamedComm>(text),
+        MessageType::InspectRequest => checked::<InspectRequest>(text),
+        MessageType::CompleteRequest => checked::<CompleteRequest>(text),
+        MessageType::HistoryRequest => checked::<HistoryRequest>(text),
+        MessageType::IsCompleteRequest => checked::<IsCompleteRequest>(text),
+        MessageType::ConnectRequest => checked::<ConnectRequest>(text),
+        MessageType::KernelInfoRequest => checked::<KernelInfoRequest>(text),
+        MessageType::InterruptRequest => checked::<InterruptRequest>(text),
+        MessageType::UsageRequest => checked::<UsageRequest>(text),
+        MessageType::ExecuteReply
         | MessageType::InspectReply
         | MessageType::CompleteReply
         | MessageType::HistoryReply
@@ -80,13 +118,40 @@ fn check_text(kind: &MessageType, content: &[u8]) -> Result<(), serde_json::Erro
         | MessageType::DebugEvent
         | MessageType::IopubWelcome
         | MessageType::InputRequest
-        | MessageType::Unknown(_) => read::<Object>(text),
+        | MessageType::Unknown(_) => checked::<Object>(text),
     }
 }
 
-/// Reads `text` as a `T` and drops it.
-fn read<'de, T: Deserialize<'de>>(text: &'de str) -> Result<(), serde_json::Error> {
-    serde_json::from_str::<T>(text).map(drop)
+/// Reads `text` as a `T` and keeps what `keep` makes of it.
+fn read<'de, T: Deserialize<'de>>(
+    text: &'de str,
+    keep: impl FnOnce(T) -> Checked,
+) -> Result<Checked, serde_json::Error> {
+    serde_json::from_str(text).map(keep)
+}
+
+/// Reads `text` as a `T` and keeps nothing of it.
+fn checked<'de, T: Deserialize<'de>>(text: &'de str) -> Result<Checked, serde_json::Error> {
+    read(text, |_: T| Checked::Raw)
+}
+
+/// A `comm_open` whose data is checked and not copied.
+#[derive(Deserialize)]
+struct OpenedComm {
+    comm_id: String,
+    target_name: String,
+    #[serde(default, rename = "target_module")]
+    _target_module: Option<String>,
+    #[serde(default, rename = "data")]
+    _data: IgnoredAny,
+}
+
+/// A `comm_msg` or `comm_close` whose data is checked and not copied.
+#[derive(Deserialize)]
+struct NamedComm {
+    comm_id: String,
+    #[serde(default, rename = "data")]
+    _data: IgnoredAny,
 }
 
 /// Any JSON object; nothing of it is kept.

@@ -15,6 +15,17 @@ pub struct DebugRequest(
     pub Box<RawValue>,
 );
 
+/// What a refusal needs of a request to the debugger.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DapRequest {
+    /// Its number.
+    #[serde(default)]
+    pub seq: i64,
+    /// What it asks for.
+    #[serde(default)]
+    pub command: String,
+}
+
 /// The debugger's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Asks the kernel to run code.
@@ -35,9 +36,9 @@ impl ExecuteRequest {
 
 /// Tells all clients which code is about to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExecuteInput {
+pub struct ExecuteInput<'a> {
     /// The code, one or more lines.
-    pub code: String,
+    pub code: Cow<'a, str>,
     /// The number of the cell, as in `In [3]`.
     pub execution_count: u64,
 }
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn an_input_is_read_and_written() {
         let input: ExecuteInput = round_trip(r#"{"code": "1/0", "execution_count": 2}"#);
-        assert_eq!(input, ExecuteInput { code: "1/0".to_owned(), execution_count: 2 });
+        assert_eq!(input, ExecuteInput { code: "1/0".into(), execution_count: 2 });
     }
 
     #[test]

@@ -10,8 +10,6 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::wire::message_type::MessageType;
-
 mod check;
 mod comm;
 mod complete;
@@ -32,14 +30,15 @@ mod shutdown;
 mod status;
 mod stream;
 mod subshell;
+mod typed;
 mod usage;
 mod welcome;
 
-pub use check::{Malformed, check};
+pub use check::{Checked, Malformed, check};
 pub use comm::{CommClose, CommInfo, CommInfoReply, CommInfoRequest, CommMsg, CommOpen};
 pub use complete::{CompleteReply, CompleteRequest};
 pub use connect::{ConnectReply, ConnectRequest};
-pub use debug::{DebugEvent, DebugReply, DebugRequest};
+pub use debug::{DapRequest, DebugEvent, DebugReply, DebugRequest};
 pub use display::{ClearOutput, DisplayData, UpdateDisplayData};
 pub use error::Error;
 pub use execute::{ExecuteInput, ExecuteRequest, ExecuteResult};
@@ -56,50 +55,11 @@ pub use status::{ExecutionState, Status};
 pub use stream::{Stream, StreamName};
 pub use subshell::{
     CreateSubshellReply, CreateSubshellRequest, DeleteSubshellReply, DeleteSubshellRequest,
-    ListSubshellReply, ListSubshellRequest,
+    ListSubshellReply, ListSubshellRequest, SubshellRequest,
 };
+pub use typed::Content;
 pub use usage::{HostVirtualMemory, UsageReply, UsageRequest};
 pub use welcome::IopubWelcome;
-
-/// The content of one message type.
-pub trait Content: serde::Serialize {
-    /// The message type that goes into the header.
-    const TYPE: MessageType;
-}
-
-/// Ties each content to the message type of the same name.
-macro_rules! contents {
-    ($($name:ident,)+) => {
-        $(impl Content for $name {
-            const TYPE: MessageType = MessageType::$name;
-        })+
-
-        /// The message types that have a content here.
-        #[cfg(test)]
-        const TYPES: &[MessageType] = &[$($name::TYPE),+];
-    };
-}
-
-contents! {
-    ExecuteRequest, ExecuteReply, ExecuteInput, ExecuteResult,
-    InspectRequest, InspectReply,
-    CompleteRequest, CompleteReply,
-    HistoryRequest, HistoryReply,
-    IsCompleteRequest, IsCompleteReply,
-    ConnectRequest, ConnectReply,
-    CommInfoRequest, CommInfoReply, CommOpen, CommMsg, CommClose,
-    KernelInfoRequest, KernelInfoReply,
-    ShutdownRequest, ShutdownReply,
-    InterruptRequest, InterruptReply,
-    DebugRequest, DebugReply, DebugEvent,
-    CreateSubshellRequest, CreateSubshellReply,
-    DeleteSubshellRequest, DeleteSubshellReply,
-    ListSubshellRequest, ListSubshellReply,
-    UsageRequest, UsageReply,
-    Stream, DisplayData, UpdateDisplayData, ClearOutput,
-    Error, Status, IopubWelcome,
-    InputRequest, InputReply,
-}
 
 /// `{}`, for metadata or data with nothing in it.
 pub fn empty_object() -> Box<RawValue> {
@@ -164,15 +124,6 @@ mod sample {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_known_message_type_has_one_content() {
-        for kind in MessageType::KNOWN {
-            let count = TYPES.iter().filter(|other| *other == kind).count();
-            assert_eq!(count, 1, "{kind}");
-        }
-        assert_eq!(TYPES.len(), MessageType::KNOWN.len());
-    }
 
     #[test]
     fn the_empty_object_is_empty() {

@@ -4,6 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::reply;
 
+/// A request about subshells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubshellRequest {
+    /// `create_subshell_request`.
+    Create,
+    /// `delete_subshell_request`.
+    Delete(DeleteSubshellRequest),
+    /// `list_subshell_request`.
+    List,
+}
+
 /// Asks for a new subshell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateSubshellRequest {}

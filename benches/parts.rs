@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use callboard::publisher::{Next, Publisher};
 use callboard::wire::content::{Content, ExecuteReply, Stream, StreamName};
-use callboard::wire::{DELIMITER, EMPTY_OBJECT, MessageType, Outgoing, Parent, Session, Verifier};
+use callboard::wire::{DELIMITER, Frame, MessageType, Outgoing, Parent, Session, Verifier};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use support::{Bare, KEY, TestKernel, block_on};
 
@@ -54,7 +54,7 @@ fn writing(criterion: &mut Criterion) {
                     idents: &parent.idents,
                     kind,
                     parent: &parent.raw_header,
-                    metadata: EMPTY_OBJECT.to_vec(),
+                    metadata: Frame::EMPTY_OBJECT,
                     content,
                     buffers: Vec::new(),
                 })

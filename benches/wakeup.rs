@@ -20,7 +20,7 @@ use callboard::startup::boot::Booted;
 use callboard::startup::settings::Settings;
 use callboard::transport::fake::{self, Peer};
 use callboard::wire::content::ShutdownRequest;
-use callboard::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Session};
+use callboard::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Session};
 use criterion::Criterion;
 use support::{KEY, block_on, cell, options};
 
@@ -40,7 +40,7 @@ impl Client {
             idents: &[b"client".to_vec()],
             kind,
             parent: EMPTY_OBJECT,
-            metadata: EMPTY_OBJECT.to_vec(),
+            metadata: Frame::EMPTY_OBJECT,
             content,
             buffers: Vec::new(),
         })

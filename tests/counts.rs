@@ -177,7 +177,7 @@ fn reading_and_writing_a_message() {
     let kernel = TestKernel::without_python();
     let verifier = Verifier::new(KEY);
     let requests: Vec<_> = (0..ONE_BY_ONE).map(|_| kernel.cell_frames("pass")).collect();
-    let parent = Parent { raw_header: requests[0][3].to_vec(), ..Parent::none() };
+    let parent = Parent { raw_header: requests[0].iter().nth(3).unwrap().to_vec(), ..Parent::none() };
     let publisher = kernel.kernel.publisher.clone();
     // On a thread of its own, because it is counted.
     let counting = thread::spawn(move || {

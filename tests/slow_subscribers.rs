@@ -11,9 +11,9 @@ use std::time::Duration;
 use callboard::delivery::job::Channel;
 use callboard::os::wake_fd::WakeFd;
 use callboard::publisher::Urgency;
-use callboard::wire::MessageType;
 use callboard::wire::content::StreamName::{Stderr, Stdout};
 use callboard::wire::content::{Content, ExecuteReply, KernelInfoReply, KernelInfoRequest, Stream};
+use callboard::wire::{Frame, MessageType};
 use support::{ALICE, TestKernel};
 
 /// More than there is room for.
@@ -54,7 +54,7 @@ fn output_is_dropped_when_a_subscriber_is_stuck_and_the_gap_is_announced_and_no_
     for _ in 0..5 {
         publisher.text(&sent.parent(), Stdout, &"y".repeat(1000));
     }
-    publisher.raw(&sent.parent(), &MessageType::DisplayData, b"{}".to_vec(), b"{}".to_vec(), Vec::new());
+    publisher.raw(&sent.parent(), &MessageType::DisplayData, Frame::EMPTY_OBJECT, b"{}".to_vec(), Vec::new());
     let infos: Vec<_> = (0..100)
         .map(|_| {
             let info = kernel.send(Channel::Shell, ALICE, &KernelInfoRequest {});
@@ -135,7 +135,7 @@ fn lines_of_threads_that_print_into_one_cell_are_whole_and_each_thread_keeps_its
                     if n % 10 == 0 {
                         let content = format!(r#"{{"thread":{thread},"n":{n}}}"#).into_bytes();
                         let kind = MessageType::DisplayData;
-                        publisher.raw(&parent, &kind, b"{}".to_vec(), content, Vec::new());
+                        publisher.raw(&parent, &kind, Frame::EMPTY_OBJECT, content, Vec::new());
                     }
                 }
             })

@@ -6,7 +6,7 @@ mod support;
 use callboard::actors::stdin::Withdraw;
 use callboard::delivery::job::Channel;
 use callboard::wire::content::{ExecuteReply, InputReply, InputRequest, StreamName};
-use callboard::wire::{EMPTY_OBJECT, Incoming, MessageType, Outgoing};
+use callboard::wire::{EMPTY_OBJECT, Frame, Incoming, MessageType, Outgoing};
 use support::{ALICE, Sent, TestKernel, awaited, cell, read};
 
 /// The next prompt: to this client, for this cell. Returns it, for the answer to name it.
@@ -27,7 +27,7 @@ fn answer(kernel: &TestKernel, identity: &str, prompt: Option<&Incoming>, value:
         idents: &[identity.as_bytes().to_vec()],
         kind: &MessageType::InputReply,
         parent: prompt.map_or(EMPTY_OBJECT, |prompt| &prompt.raw_header),
-        metadata: EMPTY_OBJECT.to_vec(),
+        metadata: Frame::EMPTY_OBJECT,
         content: serde_json::to_vec(&InputReply { value: value.to_owned() }).unwrap(),
         buffers: Vec::new(),
     });

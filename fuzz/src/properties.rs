@@ -12,7 +12,7 @@ use callboard::wire::content::{
 };
 use callboard::wire::run_mode::{CallerOptions, RunMode, RunModeError};
 use callboard::wire::{
-    DELIMITER, Incoming, MessageType, Metadata, Outgoing, ReplayGuard, Session, Signer, WireError,
+    DELIMITER, Frame, Incoming, MessageType, Metadata, Outgoing, ReplayGuard, Session, Signer, WireError,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -129,7 +129,7 @@ fn answerable(message: &Incoming) {
         idents,
         kind: &kind,
         parent: raw_header,
-        metadata: b"{}".to_vec(),
+        metadata: Frame::EMPTY_OBJECT,
         content: b"{}".to_vec(),
         buffers: Vec::new(),
     });

@@ -13,7 +13,7 @@ use super::pump::{Pump, Pumped, receive};
 use crate::publisher::{Entry, Next, Publisher, Text};
 use crate::transport::{Outbox, Transport};
 use crate::wire::content::IopubWelcome;
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Parent, to_json};
+use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, to_json};
 
 /// A request that has just had text waits this long for its next, so that a flood comes in few messages.
 const JOIN: Duration = Duration::from_millis(10);
@@ -216,7 +216,7 @@ fn welcome(publisher: &Publisher, topic: &[u8]) -> Frames {
         idents: &[topic.to_vec()],
         kind: &MessageType::IopubWelcome,
         parent: EMPTY_OBJECT,
-        metadata: EMPTY_OBJECT.to_vec(),
+        metadata: Frame::EMPTY_OBJECT,
         content: to_json(&content),
         buffers: Vec::new(),
     })

@@ -12,7 +12,7 @@ use crate::os::wake_fd::WakeFd;
 use crate::publisher::Publisher;
 use crate::wire::content::{Checked, Content, InputRequest, check};
 use crate::wire::sanitize::clipped;
-use crate::wire::{EMPTY_OBJECT, MessageType, Outgoing, Parent, to_json};
+use crate::wire::{Frame, MessageType, Outgoing, Parent, to_json};
 
 /// Sends `input_request`s and gives each answer to the thread that asked.
 ///
@@ -135,7 +135,7 @@ impl Handler<Ask> for Stdin {
                 idents: &parent.idents,
                 kind: &InputRequest::TYPE,
                 parent: &parent.raw_header,
-                metadata: EMPTY_OBJECT.to_vec(),
+                metadata: Frame::EMPTY_OBJECT,
                 content: to_json(&content),
                 buffers: Vec::new(),
             },

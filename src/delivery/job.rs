@@ -7,7 +7,7 @@ use actix::prelude::{Message, Recipient};
 
 use serde_json::Value;
 
-use crate::wire::{Frames, Incoming, MessageType, Metadata, Parent};
+use crate::wire::{Frame, Frames, Incoming, MessageType, Metadata, Parent};
 
 /// The channel that a message came in on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,15 +49,15 @@ pub struct Job {
     /// Its id, identities and raw header, shared with everything it causes.
     pub parent: Arc<Parent>,
     /// The parent header it carries, raw JSON.
-    pub parent_header: zmq::Message,
+    pub parent_header: Frame,
     /// Its metadata, raw JSON.
-    pub metadata: zmq::Message,
+    pub metadata: Frame,
     /// Its metadata, read.
     pub read_metadata: Metadata,
     /// Its content, raw JSON.
-    pub content: zmq::Message,
+    pub content: Frame,
     /// Its binary buffers.
-    pub buffers: Vec<zmq::Message>,
+    pub buffers: Vec<Frame>,
     /// The socket actor that takes the reply.
     pub reply_to: Recipient<Reply>,
     /// When it was read from the socket.

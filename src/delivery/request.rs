@@ -14,7 +14,7 @@ use crate::publisher::Publisher;
 use crate::wire::content::{
     AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply,
 };
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, to_json, write_date};
+use crate::wire::{Frame, Frames, MessageType, Outgoing, to_json, write_date};
 
 /// A job with the right to answer it.
 ///
@@ -130,11 +130,11 @@ impl Request {
     }
 
     /// Makes the reply, which goes out when the request ends. Only the first one counts.
-    pub fn reply(&self, content: Vec<u8>, metadata: Option<Vec<u8>>, buffers: Vec<zmq::Message>) {
+    pub fn reply(&self, content: Vec<u8>, metadata: Option<Vec<u8>>, buffers: Vec<Frame>) {
         let Some(kind) = self.job.kind.reply() else {
             return;
         };
-        let metadata = metadata.unwrap_or_else(|| self.metadata());
+        let metadata = metadata.map_or_else(|| self.metadata(), Frame::from);
         let mut reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner);
         if reply.is_some() {
             debug!(msg_id = self.job.parent.msg_id, "a second reply to the same request is dropped");
@@ -151,15 +151,15 @@ impl Request {
     }
 
     /// When the work started, for clients that show how long a cell took.
-    fn metadata(&self) -> Vec<u8> {
+    fn metadata(&self) -> Frame {
         match self.started.get() {
             Some(started) if self.job.kind == MessageType::ExecuteRequest => {
                 let mut metadata = br#"{"started":""#.to_vec();
                 write_date(&mut metadata, *started);
                 metadata.extend_from_slice(br#""}"#);
-                metadata
+                metadata.into()
             }
-            _ => EMPTY_OBJECT.to_vec(),
+            _ => Frame::EMPTY_OBJECT,
         }
     }
 

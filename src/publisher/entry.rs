@@ -6,7 +6,7 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 use crate::wire::content::StreamName;
-use crate::wire::{Frames, MessageType, Parent};
+use crate::wire::{Frame, Frames, MessageType, Parent};
 
 /// Something that waits to be published.
 pub enum Entry {
@@ -32,7 +32,7 @@ pub struct Small {
     /// Its type.
     pub kind: MessageType,
     /// Raw JSON.
-    pub metadata: Vec<u8>,
+    pub metadata: Frame,
     /// Raw JSON.
     pub content: Vec<u8>,
     /// When it was published.
@@ -101,7 +101,7 @@ impl Entry {
 
 impl Message {
     /// A small one, published now.
-    pub fn small(parent: &Arc<Parent>, kind: &MessageType, metadata: Vec<u8>, content: Vec<u8>) -> Self {
+    pub fn small(parent: &Arc<Parent>, kind: &MessageType, metadata: Frame, content: Vec<u8>) -> Self {
         let (parent, kind) = (parent.clone(), kind.clone());
         Self::Small(Small { parent, kind, metadata, content, date: Utc::now() })
     }

@@ -21,7 +21,7 @@ use self::entry::{Small, What, Writer};
 use self::queue::{JOIN_LIMIT, Queue};
 use crate::os::wake_fd::WakeFd;
 use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
-use crate::wire::{EMPTY_OBJECT, Frames, MessageType, Outgoing, Parent, Session, to_json};
+use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, Session, to_json};
 
 pub use self::backpressure::Urgency;
 pub use self::entry::{Entry, Message, Text};
@@ -92,7 +92,7 @@ impl Publisher {
 
     /// Publishes a message whose content is a type of the protocol.
     pub fn content<C: Content>(&self, parent: &Arc<Parent>, content: &C) {
-        self.raw(parent, &C::TYPE, EMPTY_OBJECT.to_vec(), to_json(content), Vec::new());
+        self.raw(parent, &C::TYPE, Frame::EMPTY_OBJECT, to_json(content), Vec::new());
     }
 
     /// Publishes what the kernel does about a request.
@@ -104,7 +104,7 @@ impl Publisher {
     /// The thread that sends is not woken twice.
     pub fn busy_until_more(&self, parent: &Arc<Parent>) {
         let content = to_json(&Status { execution_state: ExecutionState::Busy });
-        let message = Message::small(parent, &Status::TYPE, EMPTY_OBJECT.to_vec(), content);
+        let message = Message::small(parent, &Status::TYPE, Frame::EMPTY_OBJECT, content);
         let bytes = message.bytes();
         self.add(&mut self.queue(), bytes, |queue| queue.put_last(parent, What::Message(message, None)));
     }
@@ -115,9 +115,9 @@ impl Publisher {
         &self,
         parent: &Arc<Parent>,
         kind: &MessageType,
-        metadata: Vec<u8>,
+        metadata: Frame,
         content: Vec<u8>,
-        buffers: Vec<zmq::Message>,
+        buffers: Vec<Frame>,
     ) {
         if Urgency::of(kind) == Urgency::Output && self.shared.backpressure.is_dropping() {
             let bytes = content.len() + buffers.iter().map(|buffer| buffer.len()).sum::<usize>();
@@ -151,9 +151,9 @@ impl Publisher {
         date: DateTime<Utc>,
         parent: &Parent,
         kind: &MessageType,
-        metadata: Vec<u8>,
+        metadata: Frame,
         content: Vec<u8>,
-        buffers: Vec<zmq::Message>,
+        buffers: Vec<Frame>,
     ) -> Frames {
         let session = self.session();
         let topic = [b"kernel.", session.id().as_bytes(), b".", kind.as_str().as_bytes()].concat();
@@ -229,7 +229,7 @@ impl Publisher {
             idents: &[topic],
             kind: &Stream::TYPE,
             parent: &parent.raw_header,
-            metadata: EMPTY_OBJECT.to_vec(),
+            metadata: Frame::EMPTY_OBJECT,
             content,
             buffers: Vec::new(),
         })

@@ -23,7 +23,7 @@ use crate::publisher::capture::Capture;
 use crate::startup::boot::{Booted, boot};
 use crate::startup::settings::Settings;
 use crate::wire::content::{InputRequest, StreamName};
-use crate::wire::{self, MessageType};
+use crate::wire::{self, Frame, MessageType};
 
 /// Content longer than this is encoded and signed with the GIL released.
 const LARGE: usize = 64 * 1024;
@@ -218,7 +218,7 @@ impl Kernel {
         if let Some(capture) = self.capture() {
             capture.drain();
         }
-        let metadata = metadata.unwrap_or_else(|| b"{}".to_vec());
+        let metadata = metadata.map_or(Frame::EMPTY_OBJECT, Frame::from);
         if content.len() > LARGE {
             py.detach(|| publisher.raw(&parent, &kind, metadata, content, buffers));
         } else {

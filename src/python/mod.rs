@@ -24,6 +24,7 @@ use pyo3::prelude::*;
 
 use crate::os::signals;
 use crate::os::wake_fd::WakeFd;
+use crate::wire::Frame;
 
 /// The extension module.
 #[pymodule]
@@ -104,11 +105,8 @@ fn wait_until<T>(
     result
 }
 
-/// Turns Python buffers into frames, copying each once: ZMQ frees them on a thread that may not take the
-/// GIL, so Python's own memory cannot be lent to it.
-fn to_frames(
-    buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
-    py: Python<'_>,
-) -> PyResult<Vec<zmq::Message>> {
-    buffers.unwrap_or_default().iter().map(|buffer| Ok(zmq::Message::from(buffer.to_vec(py)?))).collect()
+/// Turns Python buffers into frames. Copies each once: libzmq frees them on a thread that may not take the GIL, so
+/// Python's own memory cannot be lent to it.
+fn to_frames(buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>, py: Python<'_>) -> PyResult<Vec<Frame>> {
+    buffers.unwrap_or_default().iter().map(|buffer| Ok(Frame::from(buffer.to_vec(py)?))).collect()
 }

@@ -18,7 +18,9 @@ use thiserror::Error;
 
 use crate::startup::registration::{Form, Registration};
 use crate::wire::content::ConnectReply;
-use crate::wire::{DELIMITER, EMPTY_OBJECT, Frames, Incoming, MessageType, Outgoing, ReplayGuard, Session};
+use crate::wire::{
+    DELIMITER, EMPTY_OBJECT, Frame, Frames, Incoming, MessageType, Outgoing, ReplayGuard, Session,
+};
 
 /// A handshake that has failed.
 #[derive(Debug, Error)]
@@ -101,8 +103,7 @@ fn content(kernel_id: Option<&str>, session: &Session, ports: &ConnectReply) -> 
     });
     let content = content.to_string().into_bytes();
     let signature = session.signer().sign([&content, b"", b"", b""]);
-    let frames: [&[u8]; 3] = [DELIMITER, signature.as_bytes(), &content];
-    frames.into_iter().map(zmq::Message::from).collect::<Vec<_>>().into()
+    vec![Frame::fixed(DELIMITER), signature.into_bytes().into(), content.into()].into()
 }
 
 /// The request of Positron: the ports as numbers.
@@ -118,7 +119,7 @@ fn message(session: &Session, ports: &ConnectReply) -> Frames {
         idents: &[],
         kind: &MessageType::parse("handshake_request"),
         parent: EMPTY_OBJECT,
-        metadata: EMPTY_OBJECT.to_vec(),
+        metadata: Frame::EMPTY_OBJECT,
         content: content.to_string().into_bytes(),
         buffers: Vec::new(),
     })
@@ -144,7 +145,7 @@ fn ask(
         socket.set_ipv6(true)?;
     }
     socket.connect(address)?;
-    socket.send_multipart(request, zmq::DONTWAIT)?;
+    socket.send_multipart(request.into_iter().map(Frame::into_vec), zmq::DONTWAIT)?;
     loop {
         let left = end.map(|end| end.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
@@ -177,8 +178,7 @@ fn read_content(answer: Vec<Vec<u8>>, session: &Session) -> Result<Vec<u8>, Stri
 
 /// The content of a `handshake_reply`, its signature verified.
 fn read_message(answer: Vec<Vec<u8>>, session: &Session) -> Result<Vec<u8>, String> {
-    let frames: Vec<zmq::Message> = answer.into_iter().map(zmq::Message::from).collect();
-    let message = Incoming::decode(frames.into(), session.signer(), &ReplayGuard::new());
+    let message = Incoming::decode(answer.into(), session.signer(), &ReplayGuard::new());
     let message = message.map_err(|error| error.to_string())?;
     if message.kind.as_str() != "handshake_reply" {
         return Err(format!("it is a {}, not a handshake_reply", message.kind.as_str()));
@@ -278,7 +278,7 @@ mod tests {
                 idents: &[],
                 kind: &MessageType::parse(kind),
                 parent: EMPTY_OBJECT,
-                metadata: EMPTY_OBJECT.to_vec(),
+                metadata: Frame::EMPTY_OBJECT,
                 content: status.as_bytes().to_vec(),
                 buffers: Vec::new(),
             });
@@ -287,7 +287,7 @@ mod tests {
         let (port, served) = launcher(&context, zmq::REP, answer);
         let text = format!(r#"{{"ip": "127.0.0.1", "registration_port": {port}, "key": "k"}}"#);
         let result = register(&file(&text), &context, &PORTS, DEADLINE);
-        let frames: Vec<zmq::Message> = served.join().unwrap().into_iter().map(zmq::Message::from).collect();
+        let frames = served.join().unwrap();
         let signer = crate::wire::Signer::new(b"k");
         (result, Incoming::decode(frames.into(), &signer, &ReplayGuard::new()).unwrap())
     }

@@ -1,6 +1,6 @@
 //! Real sockets: libzmq through tmq.
 //!
-//! The only file that knows tmq. tmq has no builder for XPUB, so every socket is made with the `zmq`
+//! The only file that sends and receives through zmq and tmq. tmq has no builder for XPUB, so every socket is made with the `zmq`
 //! crate and handed to tmq's `Pair` through its doc-hidden trait `FromZmqSocket`: `Pair` only says that
 //! both directions are wanted. tmq receives and watches the descriptor. Sending goes to the socket
 //! itself, because tmq's sink copies every frame, and large output and buffers would be copied once more.
@@ -17,10 +17,14 @@ use tracing::warn;
 use super::{Endpoint, Sent, Transport, TransportError};
 use crate::os::files::{SOCKET_PATH_LIMIT, for_owner_only};
 use crate::transport::curve::CurveKeys;
-use crate::wire::Frames;
+use crate::wire::{Frame, Frames};
 
-/// Frames up to this many bytes are copied when sent, larger ones are moved.
-const COPY_LIMIT: usize = 16 * 1024;
+/// Frames up to this many bytes are copied when sent, larger ones are moved: libzmq frees them on its own thread.
+const COPIED_WHEN_SENT: usize = 16 * 1024;
+
+/// Frames up to this many bytes are copied when received, so that they do not keep the memory of libzmq alive that
+/// several small messages share; larger ones are lent.
+const COPIED_WHEN_RECEIVED: usize = 4 * 1024;
 
 /// How long closing a socket waits for messages that are still on their way, milliseconds.
 const LINGER_MS: i32 = 1000;
@@ -182,6 +186,11 @@ pub struct Socket {
     pair: Pair,
 }
 
+/// A frame of a received message.
+fn frame(message: zmq::Message) -> Frame {
+    if message.len() <= COPIED_WHEN_RECEIVED { Frame::from(&*message) } else { Frame::lent(message) }
+}
+
 fn failed(error: zmq::Error) -> TransportError {
     TransportError::Failed(error.to_string())
 }
@@ -197,7 +206,8 @@ impl Transport for Socket {
 
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>> {
         Pin::new(&mut self.pair).poll_next(cx).map(|next| match next {
-            Some(received) => received.map_err(|e| TransportError::Failed(e.to_string())),
+            Some(Ok(received)) => Ok(received.into_iter().map(frame).collect()),
+            Some(Err(problem)) => Err(TransportError::Failed(problem.to_string())),
             None => Err(TransportError::Closed),
         })
     }
@@ -206,9 +216,8 @@ impl Transport for Socket {
         let socket = self.pair.get_socket();
         while let Some(frame) = frames.pop_front() {
             let flags = if frames.is_empty() { zmq::DONTWAIT } else { zmq::DONTWAIT | zmq::SNDMORE };
-            let moved = frame.len() > COPY_LIMIT;
-            let (sent, kept) = if moved {
-                (socket.send(frame, flags), None)
+            let (sent, kept) = if frame.len() > COPIED_WHEN_SENT {
+                (socket.send(frame.into_vec(), flags), None)
             } else {
                 (socket.send(&*frame, flags), Some(frame))
             };

@@ -6,7 +6,7 @@ use serde::de::IgnoredAny;
 
 use super::metadata::Metadata;
 use super::object::{MAX_DEPTH, object_text, read_object};
-use super::{DELIMITER, Frames, Header, MessageType, ReplayGuard, Signer};
+use super::{DELIMITER, Frame, Frames, Header, MessageType, ReplayGuard, Signer};
 use crate::wire::sanitize::clipped;
 
 /// A message as it came from a client: verified, its header read, the other dicts still raw JSON.
@@ -21,15 +21,15 @@ pub struct Incoming {
     /// The type that the header names.
     pub kind: MessageType,
     /// The parent header, raw JSON.
-    pub parent: zmq::Message,
+    pub parent: Frame,
     /// The metadata, raw JSON.
-    pub metadata: zmq::Message,
+    pub metadata: Frame,
     /// The metadata, read.
     pub read_metadata: Metadata,
     /// The content, raw JSON.
-    pub content: zmq::Message,
+    pub content: Frame,
     /// Binary buffers; not signed, never copied.
-    pub buffers: Vec<zmq::Message>,
+    pub buffers: Vec<Frame>,
 }
 
 /// Why frames are not a message. All of these are logged and the frames dropped.
@@ -108,10 +108,10 @@ impl Incoming {
         let read_metadata = read_object(&metadata).ok_or(refused("metadata"))?;
         let kind = MessageType::parse(&read.msg_type);
         // Copied only now: whoever sends what is not signed can make them as long as they like.
-        let idents = idents.iter().map(|ident| ident.to_vec()).collect();
+        let idents = idents.into_iter().map(Frame::into_vec).collect();
         Ok(Self {
             idents,
-            raw_header: header.to_vec(),
+            raw_header: header.into_vec(),
             header: read,
             kind,
             parent,
@@ -224,7 +224,7 @@ mod tests {
             idents: &[b"peer".to_vec()],
             kind: &MessageType::Status,
             parent: br#"{"msg_id":"parent"}"#,
-            metadata: EMPTY_OBJECT.to_vec(),
+            metadata: Frame::EMPTY_OBJECT,
             content: br#"{"execution_state":"busy"}"#.to_vec(),
             buffers: vec![b"b".to_vec().into()],
         });

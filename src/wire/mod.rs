@@ -5,6 +5,7 @@
 //! JSON until someone needs them; buffers are never looked at.
 
 pub mod content;
+mod frames;
 mod header;
 mod incoming;
 mod message_type;
@@ -16,6 +17,7 @@ pub(crate) mod sanitize;
 mod session;
 mod signature;
 
+pub use frames::{Frame, Frames};
 pub use header::Header;
 pub use incoming::{Incoming, Verifier, WireError};
 pub use message_type::MessageType;
@@ -24,9 +26,6 @@ pub use parent::Parent;
 pub(crate) use session::write_date;
 pub use session::{Outgoing, Session};
 pub use signature::{ReplayGuard, Signer};
-
-/// The frames of one ZMQ multipart message.
-pub type Frames = tmq::Multipart;
 
 /// The version of the messaging protocol that this kernel speaks.
 pub const PROTOCOL_VERSION: &str = "5.5";

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
-use super::{DELIMITER, Frames, Header, MessageType, PROTOCOL_VERSION, Signer};
+use super::{DELIMITER, Frame, Frames, Header, MessageType, PROTOCOL_VERSION, Signer};
 
 /// The kernel's side of the conversation: gives messages their ids, dates and signatures.
 ///
@@ -19,9 +19,6 @@ pub struct Session {
     common: Vec<u8>,
 }
 
-/// Content and metadata that are shorter are copied into their frames: that is less work than to have libzmq free them.
-const COPIED: usize = 4096;
-
 /// The parts of a message to be written.
 pub struct Outgoing<'a> {
     /// Where a ROUTER socket sends it, or the topic on iopub.
@@ -31,11 +28,11 @@ pub struct Outgoing<'a> {
     /// The header of the request that caused it, raw JSON, echoed as it came; `{}` for none.
     pub parent: &'a [u8],
     /// Raw JSON.
-    pub metadata: Vec<u8>,
+    pub metadata: Frame,
     /// Raw JSON.
     pub content: Vec<u8>,
     /// Binary buffers, sent as they are.
-    pub buffers: Vec<zmq::Message>,
+    pub buffers: Vec<Frame>,
 }
 
 impl Session {
@@ -88,13 +85,13 @@ impl Session {
 
     /// Like [`Session::encode`], for a message that was made at another time than now.
     pub fn encode_dated(&self, date: DateTime<Utc>, message: Outgoing<'_>) -> Frames {
-        self.assemble(&self.raw_header(message.kind, date), message)
+        self.assemble(self.raw_header(message.kind, date), message)
     }
 
     /// Like [`Session::encode`], for a header made beforehand (a prompt needs to know its id).
     pub fn encode_with_header(&self, header: &Header, message: Outgoing<'_>) -> Frames {
         // A struct of strings always serializes.
-        self.assemble(&serde_json::to_vec(header).unwrap_or_default(), message)
+        self.assemble(serde_json::to_vec(header).unwrap_or_default(), message)
     }
 
     /// What [`Session::header`] gives, as JSON: written directly, since there are several for each cell.
@@ -116,15 +113,14 @@ impl Session {
         raw
     }
 
-    fn assemble(&self, header: &[u8], message: Outgoing<'_>) -> Frames {
-        let signature = self.signer.sign([header, message.parent, &message.metadata, &message.content]);
-        let mut frames = Vec::with_capacity(message.idents.len() + 6 + message.buffers.len());
-        frames.extend(message.idents.iter().map(|ident| zmq::Message::from(ident.as_slice())));
-        frames.extend([DELIMITER, signature.as_bytes(), header, message.parent].map(zmq::Message::from));
-        frames.extend([message.metadata, message.content].map(|json| {
-            if json.len() < COPIED { zmq::Message::from(json.as_slice()) } else { zmq::Message::from(json) }
-        }));
-        frames.extend(message.buffers);
+    fn assemble(&self, header: Vec<u8>, message: Outgoing<'_>) -> Frames {
+        let Outgoing { idents, parent, metadata, content, buffers, .. } = message;
+        let signature = self.signer.sign([&header, parent, &metadata, &content]).into_bytes();
+        let mut frames = Vec::with_capacity(idents.len() + 6 + buffers.len());
+        frames.extend(idents.iter().map(|ident| Frame::from(ident.as_slice())));
+        frames.push(Frame::fixed(DELIMITER));
+        frames.extend([signature.into(), header.into(), parent.into(), metadata, content.into()]);
+        frames.extend(buffers);
         frames.into()
     }
 }

@@ -289,7 +289,7 @@ impl TestKernel {
                 idents: &[identity.as_bytes().to_vec()],
                 kind: &C::TYPE,
                 parent: EMPTY_OBJECT,
-                metadata: serde_json::to_vec(metadata).unwrap(),
+                metadata: serde_json::to_vec(metadata).unwrap().into(),
                 content: serde_json::to_vec(content).unwrap(),
                 buffers: Vec::new(),
             },

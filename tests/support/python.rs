@@ -18,8 +18,8 @@ use callboard::actors::stdin::{Answer, Ask};
 use callboard::delivery::inbox::Inbox;
 use callboard::delivery::request::{Assignment, ReplyStatus, Request};
 use callboard::kernel::Kernel;
-use callboard::wire::MessageType;
 use callboard::wire::content::{DisplayData, Error, ExecuteReply, InputRequest, StreamName};
+use callboard::wire::{Frame, MessageType};
 use serde_json::json;
 use serde_json::value::to_raw_value;
 
@@ -312,7 +312,7 @@ impl Interpreter {
                 };
                 let content = serde_json::to_vec(&display).unwrap();
                 let (parent, kind) = (&request.job.parent, &MessageType::DisplayData);
-                request.publisher().raw(parent, kind, b"{}".to_vec(), content, Vec::new());
+                request.publisher().raw(parent, kind, Frame::EMPTY_OBJECT, content, Vec::new());
             }
             "hold" => {
                 // The error says that the test has let go.

@@ -3,9 +3,9 @@
 //! A signal handler of Python only sets a flag, which the interpreter looks at between bytecodes. A signal that
 //! comes after that look and before a blocking system call (`sock.recv()`, `lock.acquire()`) is not noticed until
 //! the call returns, which may be never. So whenever SIGINT comes, a thread waits a moment for Python to say that
-//! it has noticed, and if not, cuts the system call short with another signal that does nothing else (SIGURG, which
-//! nobody uses): Python looks at the flag before it goes on with the call. SIGINT itself, sent twice, would interrupt
-//! twice.
+//! it has noticed, and if not, cuts the system call short with another signal that does nothing else (SIGURG, unless
+//! the process handles it, as one with Go's runtime does): Python looks at the flag before it goes on with the call.
+//! SIGINT itself, sent twice, would interrupt twice.
 
 use std::io;
 use std::sync::OnceLock;
@@ -64,7 +64,7 @@ pub fn watch() -> io::Result<()> {
     Ok(())
 }
 
-/// Lets SIGURG cut system calls short, and do nothing else. One that somebody uses is left alone.
+/// Lets SIGURG cut system calls short, and do nothing else. Leaves a handler that is installed already.
 fn make_harmless() -> io::Result<()> {
     // SAFETY: the structures are initialised before they are read; the handler does nothing.
     unsafe {

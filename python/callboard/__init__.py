@@ -46,7 +46,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(msg)
     from importlib import import_module
 
-    if name == "PendingGroup":
-        # Tells the groups which Callers there are.
+    if name in ("PendingGroup", "StartStopTask"):
+        # They ask which Callers there are: see `aio.tracker.caller_of_thread`.
         import_module(".callers.caller", __name__)
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,4 +1,4 @@
-"""What pendings, groups and waits need of a Caller; for type checkers only."""
+"""What groups, waits and tasks need of a Caller; for type checkers only."""
 
 from __future__ import annotations
 
@@ -41,5 +41,7 @@ class Scheduler(Protocol):
     def call_using_backend(
         self, backend: str, func: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> Pending[Any]: ...
+
+    def let_end(self, pen: Pending[Any]) -> None: ...
 
     def to_thread(self, func: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Pending[Any]: ...

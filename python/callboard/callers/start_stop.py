@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
-from ..aio import cancel_scope
+from ..aio import cancel_scope, tracker
 from ..aio.pending import Pending, ProtectedPending, current_pending
 from ..aio.tracker import PendingManager
-from .caller import Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from ..aio.scheduler import Scheduler
 
 __all__ = ["StartStopTask"]
 
@@ -42,7 +44,7 @@ class StartStopTask:
         self.stopping: ProtectedPending[None] = ProtectedPending()
         self.stopped: ProtectedPending[Any] = ProtectedPending()
         self._func: Callable[..., Any] | None = None
-        self._caller: Caller | None = None
+        self._caller: Scheduler | None = None
         self._begun = False
         self._scope: cancel_scope.CancelScope | None = None
 
@@ -57,19 +59,19 @@ class StartStopTask:
         return f"<StartStopTask {state} func={self._func!r}>"
 
     @property
-    def caller(self) -> Caller:
+    def caller(self) -> Scheduler:
         """The Caller that runs it."""
         if self._caller is None:
             msg = "there is no Caller yet: call set_task_function first"
             raise RuntimeError(msg)
         return self._caller
 
-    def set_task_function(self, func: Callable[..., Any], /, *, caller: Caller | None = None) -> Self:
+    def set_task_function(self, func: Callable[..., Any], /, *, caller: Scheduler | None = None) -> Self:
         """Sets what is run, and where: the calling thread's Caller by default. To be called once."""
         if self._func is not None:
             msg = "the function of this task can only be set once, and has been"
             raise RuntimeError(msg)
-        self._caller = Caller() if caller is None else caller
+        self._caller = caller if caller is not None else tracker.caller_of_thread(threading.get_ident())
         self._func = func
         return self
 
@@ -83,7 +85,7 @@ class StartStopTask:
         self._begun = True
         caller = self.caller
         pen = caller.schedule_call(self._run, (self._func, args, kwargs), {}, None, PendingManager)
-        caller._told_to_stop.add(pen)
+        caller.let_end(pen)
         pen.add_done_callback(self._ended)
         caller.stopping.add_done_callback(self.stop)
         return self
@@ -103,7 +105,6 @@ class StartStopTask:
         self.stop()
 
     def _ended(self, pen: Pending[Any]) -> None:
-        self.caller._told_to_stop.discard(pen)
         self.caller.stopping.remove_done_callback(self.stop)
         self.started.cancel("the task has ended")
         if pen.cancelled():

@@ -59,7 +59,7 @@ class CellQueue:
 
     def _may_end(self, request: Request) -> None:
         """Starts the next cell in the next round of the loop. Called at the end of the task of a cell."""
-        loop = self._caller._loop
+        loop = self._caller.loop_thread.loop
         # A task that began now could not enter the context: this one has not left it.
         if self._waiting and loop is not None and loop.starts_tasks_later():
             self._ended(request)

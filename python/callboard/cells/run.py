@@ -49,20 +49,22 @@ class CellRunner:
             at_end: Called with the request at the end of the task.
             on_done: Called when the task has ended, also if it was cancelled.
         """
-        assert caller._loop is not None
+        loop = caller.loop_thread.loop
+        assert loop is not None
 
         async def run(task: Task) -> None:
             await self._run(caller, Cell(request, shell, task))
             if at_end is not None:
                 at_end(request)
 
-        caller._loop.spawn(run, context=context, on_done=on_done, name="cell")
+        loop.spawn(run, context=context, on_done=on_done, name="cell")
 
     async def _run(self, caller: Caller, cell: Cell) -> None:
         """Runs a cell in the current task, and answers it."""
         request, shell, task = cell.request, cell.shell, cell.task
         raw = task.raw or current_task()
-        caller.running[raw] = cell
+        running = caller.loop_thread.calls.by_task
+        running[raw] = cell
         ok = False
         timer = None
         try:
@@ -101,14 +103,14 @@ class CellRunner:
             if isinstance(error, SystemExit):
                 raise
         finally:
-            del caller.running[raw]
+            del running[raw]
             cell.phase = ENDED
             if timer is not None:
                 timer.cancel()
             if task.is_being_cancelled():
                 task.uncancel()
             # Before the reply: who sends a cell because of it finds this worker idle.
-            caller.be_idle()
+            caller.loop_thread.be_idle()
             request.finish(ok, cell.tags.aborts_others())
 
 

@@ -37,7 +37,7 @@ class Timeouts:
         elif caller is self._control:
             cell.cancel()
         else:
-            caller.interrupt([cell])
+            caller.loop_thread.calls.interrupt([cell])
             self._control.call_later(_STUBBORN, self._give_up, cell)
 
     def _give_up(self, cell: Cell) -> None:

@@ -47,7 +47,7 @@ class TracebackWarmup:
             self._control.call_later(LONG, self._look, [])
 
     def _look(self, before: list[CellLike]) -> None:
-        running = self._caller.running_cells()
+        running = self._caller.loop_thread.calls.cells()
         long = [cell for cell in running if any(cell is other for other in before)]
         if running and not long:
             self._control.call_later(LONG, self._look, running)

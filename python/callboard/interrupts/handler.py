@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import nested_loops, patches
 from .._core import interrupt_again, watch_sigint
 from ..aio.cancellation import current_task, in_trio_task, is_protected_by_trio
-from ..aio.loops.frames import OUTERMOST
+from ..aio.loops import OUTERMOST
 from ..nested_loops import sigint
 from ..util import import_hook
 from .traceback_cutoff import ends_tracebacks

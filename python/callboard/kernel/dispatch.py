@@ -55,22 +55,22 @@ class Dispatcher:
     def serve_main(self, caller: Caller) -> CellQueue:
         """Makes the Caller of the main thread handle requests. Returns its queue of cells."""
         queue = self._queues[None] = CellQueue(self._runner, caller, lambda: self._shells.main)
-        caller.handle = partial(self._handle_shell, caller, None)
+        caller.loop_thread.handle_request = partial(self._handle_shell, caller, None)
         return queue
 
     def serve_control(self, caller: Caller) -> None:
         """Makes the Caller `Control` handle requests."""
-        caller.handle = partial(self._handle_control, caller)
+        caller.loop_thread.handle_request = partial(self._handle_control, caller)
 
     def serve(self, caller: Caller) -> None:
         """Makes another Caller handle requests: that of a subshell, or one for cells that run in threads."""
-        caller.refuse = self._refuse
-        subshell = caller._actor.subshell_id
+        caller.loop_thread.refuse_request = self._refuse
+        subshell = caller.loop_thread.actor.subshell_id
         if subshell is None:
-            caller.handle = partial(self._handle_in_thread, caller)
+            caller.loop_thread.handle_request = partial(self._handle_in_thread, caller)
         else:
             self._queues[subshell] = CellQueue(self._runner, caller, lambda: self._shells.of(subshell))
-            caller.handle = partial(self._handle_shell, caller, subshell)
+            caller.loop_thread.handle_request = partial(self._handle_shell, caller, subshell)
             # Made before the first cell asks for it.
             caller.call_direct(self._shells.prepare, subshell)
             caller.stopped.add_done_callback(lambda _pen: self._drop(subshell))

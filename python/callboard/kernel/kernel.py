@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from .. import context_inheritance, patches
 from ..aio import wakeups
 from ..aio.pending import Pending
-from ..callers.caller import UNINTERRUPTIBLE_CODE, USER_CODE, Caller
+from ..callers.caller import Caller
+from ..callers.calls import UNINTERRUPTIBLE_CODE, USER_CODE
+from ..callers.registry import registry
 from ..cells.run import CellRunner, show
 from ..cells.timeouts import Timeouts
 from ..cells.traceback_warmup import TracebackWarmup
@@ -53,9 +55,9 @@ class Kernel:
         self.interface = Interface(self)
         self._streams: tuple[Applied, ...] = ()
         #: The Caller of the main thread.
-        self.main = Caller._of(core.shell_caller())
+        self.main = Caller.of(core.shell_caller())
         #: The Caller of the thread that answers editors.
-        self.control = Caller._of(core.control_caller())
+        self.control = Caller.of(core.control_caller())
 
     # -- set-up -----------------------------------------------------------------------------------------
 
@@ -83,22 +85,22 @@ class Kernel:
     def run(self) -> None:
         """Serves requests until the kernel is shut down. Call it on the main thread."""
         main, control, interrupts = self.main, self.control, self.interrupts
-        wakeups.home = main._wakeups
-        main.keep_running()
-        control.keep_running()
+        wakeups.home = main.loop_thread.wakeups
+        main.loop_thread.keep_running()
+        control.loop_thread.keep_running()
         runner = CellRunner(self, main, interrupts, Timeouts(self.core, main, control, interrupts))
         warmup = TracebackWarmup(self.shell, main, control)
         dispatcher = Dispatcher(self.core, self._shells, runner, warmup, self.comm_manager, interrupts)
         self._shutdown = Shutdown(main, dispatcher.serve_main(main), self.comm_manager)
-        main.on_stop = self._shutdown.begin
+        main.loop_thread.on_stop = self._shutdown.begin
         dispatcher.serve_control(control)
-        Caller.on_new = staticmethod(dispatcher.serve)
+        registry.on_new = dispatcher.serve
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
         UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, show.__code__))
-        control._start_thread()
-        interrupts.start(main.running, ThreadInterrupts(main, control))
+        control.loop_thread.start()
+        interrupts.start(main.loop_thread.calls.by_task, ThreadInterrupts(main, control))
         try:
-            main.run()
+            main.loop_thread.run()
         finally:
             interrupts.stop()
             assert control.thread is not None

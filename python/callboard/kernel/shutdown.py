@@ -31,8 +31,9 @@ class Shutdown:
     def begin(self) -> None:
         """Interrupts all cells. Ends the rest when the cell of the main shell has ended. Call it on the main thread."""
         for caller in self._main.children:
-            caller.interrupt(caller.running_cells())
-        running = self._main.running_cells()
+            calls = caller.loop_thread.calls
+            calls.interrupt(calls.cells())
+        running = self._main.loop_thread.calls.cells()
         if self._queue.is_running:
             self._queue.on_empty = self._leave
             for cell in running:
@@ -42,7 +43,8 @@ class Shutdown:
 
     def _leave(self) -> None:
         comms.close_all(self._comm_manager)
-        self._main.grace = _GRACE
-        self._main.stop(force=True)
-        self._main.on_stop = lambda: None
-        self._main._wind_down_soon()
+        main = self._main.loop_thread
+        main.grace = _GRACE
+        main.stop()
+        main.on_stop = lambda: None
+        main.wind_down_soon()

@@ -22,16 +22,16 @@ class ThreadInterrupts:
         """Interrupts the cells that run in other threads now, and no later ones."""
         for caller in Caller.all_callers():
             if caller is not self._main and caller is not self._control:
-                self._interrupt_soon(caller, caller.running_cells())
+                self._interrupt_soon(caller, caller.loop_thread.calls.cells())
 
     def interrupt_again(self) -> bool:
         """Interrupts the interrupted cells of the calling thread again. Returns False if there are none."""
         caller = Caller.get_existing()
         return caller is not None and self._interrupt_soon(
-            caller, [cell for cell in caller.running_cells() if cell.interrupted]
+            caller, [cell for cell in caller.loop_thread.calls.cells() if cell.interrupted]
         )
 
     def _interrupt_soon(self, caller: Caller, cells: list[CellLike]) -> bool:
         if cells:
-            self._control.call_direct(caller.interrupt, cells)
+            self._control.call_direct(caller.loop_thread.calls.interrupt, cells)
         return bool(cells)

@@ -9,7 +9,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from ...context import report_for_parent
-from .frames import CALLING, OUTERMOST
+from . import CALLING, OUTERMOST
 
 if TYPE_CHECKING:
     import contextvars

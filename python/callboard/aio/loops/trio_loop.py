@@ -14,7 +14,7 @@ import trio
 from ...context_inheritance import follow_into_trio
 from ..cancellation import is_cancellation, is_protected_by_trio
 from ..watch_trio import watch
-from .frames import CALLING, OUTERMOST
+from . import CALLING, OUTERMOST
 
 if TYPE_CHECKING:
     import contextvars

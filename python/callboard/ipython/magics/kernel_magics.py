@@ -169,7 +169,9 @@ class KernelMagics(Magics):
         if options.get("name"):
             pen = main.get(**options).call_soon(self._run, code)
         else:
-            pen = main._call_in_worker(options.get("backend"), self._run, (code,), {})
+            from ...callers.workers import call_in_worker
+
+            pen = call_in_worker(main.loop_thread, options.get("backend"), self._run, (code,), {})
         await _end_of(pen)
 
     @no_var_expand

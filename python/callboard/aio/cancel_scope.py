@@ -106,7 +106,7 @@ class _TrioScope(CancelScope):
 
 
 class _AsyncioScope(CancelScope):
-    """In the manner of ``asyncio.timeout``: the task is cancelled once. What it does with that is its own affair."""
+    """Cancels the task once, as ``asyncio.timeout`` does, even if it goes on."""
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -122,10 +122,11 @@ class _AsyncioScope(CancelScope):
         self._task.cancel(self)
 
     def _not_yet(self) -> bool:
-        """Takes the cancellation back, to repeat it a little later. False if somebody else has cancelled the task."""
-        if asyncio.current_task() is not self._task or self._task.cancelling() > self._before + 1:
+        """Takes the cancellation back, to repeat it a little later. False if something else has cancelled the task."""
+        task = asyncio.current_task()
+        if task is None or task is not self._task or task.cancelling() > self._before + 1:
             return False
-        self._task.uncancel()
+        task.uncancel()
         self._cancelled = False
         self.cancel()
         return True
@@ -134,14 +135,14 @@ class _AsyncioScope(CancelScope):
         if self._timer is not None:
             self._timer.cancel()
         self._around.__exit__(*error)
-        # Somebody else may have cancelled the task too. That does not end here.
+        # Something else may have cancelled the task too. That does not end here.
         ours_only = self._cancelled and self._task.uncancel() <= self._before
         return ours_only and isinstance(error[1], asyncio.CancelledError)
 
 
 def not_yet(error: asyncio.CancelledError) -> bool:
     """On asyncio: lets a task that was cancelled by a scope go on until it waits the next time. False if it was
-    cancelled by anybody else."""
+    cancelled by anything else."""
     scope = error.args[0] if error.args else None
     return isinstance(scope, _AsyncioScope) and scope._not_yet()
 
@@ -153,7 +154,7 @@ def shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
 
 
 async def shielded(future: asyncio.Future[Any]) -> None:
-    """On asyncio: waits for a future, whoever cancels the task meanwhile. That takes effect afterwards."""
+    """On asyncio: waits for a future also if the task is cancelled meanwhile. That takes effect afterwards."""
     cancelled = None
     with shield_of_anyio():
         while not future.done():

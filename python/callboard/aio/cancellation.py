@@ -1,4 +1,4 @@
-"""The current task, and what cancels tasks: the same questions for asyncio and trio, without importing trio."""
+"""Finds the current task and recognizes cancellations, for asyncio and trio, without importing trio."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def in_trio_task() -> bool:
 
 
 def is_protected_by_trio() -> bool:
-    """Whether a signal has interrupted code of trio's in which no exception may be raised. To be called by the signal's
-    handler, while `in_trio_task`."""
+    """Whether a signal has interrupted code of trio's in which no exception may be raised. For the signal's handler,
+    while `in_trio_task`."""
     trio = _loaded_trio()
     return trio is not None and bool(trio.lowlevel.currently_ki_protected())
 
 
 def cancelled_class() -> type[BaseException]:
-    """What a task is cancelled with in the event loop that runs the calling code."""
+    """The exception that the event loop of the calling code raises in tasks that are cancelled."""
     if current_library() == "trio":
         import trio
 

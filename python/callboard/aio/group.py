@@ -133,7 +133,8 @@ class PendingGroup(PendingTracker):
     async def _wait_until_empty(self, *, shield: bool = False, timeout: float | None = None) -> None:
         end = None if timeout is None else time.monotonic() + timeout
         while self._pending:
-            self._empty = empty = Pending()
+            empty: Pending[None] = Pending()
+            self._empty = empty
             if not self._pending:
                 return
             left = None if end is None else end - time.monotonic()

@@ -1,4 +1,4 @@
-"""Results that are not there yet.
+"""Pendings: results of calls that have not ended.
 
 A :class:`callboard.Caller` returns a :class:`Pending` for each call. Its state lives in Rust
 (``src/delivery/pending.rs``), so that it can be completed, cancelled and waited for from any thread, with or without an
@@ -14,7 +14,7 @@ import operator
 import reprlib
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from .. import _core
 from .._core import PendingCancelled, PendingNotDone
@@ -23,8 +23,8 @@ from .cancellation import cancelled_class, current_task
 from .wakeups import current_library, for_current_loop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
-    from typing import Literal, Self, overload
+    from collections.abc import Generator
+    from typing import Literal
 
 __all__ = [
     "Pending",
@@ -38,12 +38,12 @@ __all__ = [
 
 T_co = TypeVar("T_co", covariant=True)
 
-#: The pending of the call that the code belongs to. Who makes such a call uses :class:`Running`.
+#: The pending of the call that the code belongs to. Set by :class:`Running`.
 current_pending: contextvars.ContextVar[Pending[Any] | None] = contextvars.ContextVar("callboard_pending", default=None)
 
 
 class Tracker:
-    """What a pending needs of its trackers: see `callboard.PendingTracker`."""
+    """The part of `callboard.PendingTracker` that a pending needs."""
 
     _subclasses: ClassVar[tuple[type[Tracker], ...]] = ()
     #: By id.
@@ -56,18 +56,18 @@ class Tracker:
         raise NotImplementedError
 
 
-class Pending(_core.Pending, Generic[T_co]):
+class Pending(_core.Pending[T_co]):
     """A result that is not there yet: it can be waited for, completed and cancelled from any thread, with or without an
     event loop, under asyncio and trio.
 
     ``await pending`` or :meth:`wait` for it in an event loop, :meth:`wait_sync` in a plain thread. :meth:`cancel` it
-    from anywhere. Who makes the result calls :meth:`set_result` or :meth:`set_exception`, and may
+    from anywhere. The code that makes the result calls :meth:`set_result` or :meth:`set_exception`, and may call
     :meth:`set_canceller`.
     """
 
     __slots__ = ("_metadata", "_runner", "context")
 
-    #: What a repr leaves out of the metadata of a call.
+    #: The metadata of a call that its repr leaves out.
     _REPR_OMIT: ClassVar[tuple[str, ...]] = ("func", "args", "kwargs", "caller")
 
     #: Whether a wait that is cancelled or takes too long leaves the pending alone.
@@ -76,8 +76,14 @@ class Pending(_core.Pending, Generic[T_co]):
     #: A copy of the context it was made with, if it needs one. Calls run in it.
     context: contextvars.Context | None
 
-    #: What was given as keyword arguments, for whoever made the pending.
-    metadata = property(operator.attrgetter("_metadata"))
+    if TYPE_CHECKING:
+
+        @property
+        def metadata(self) -> dict[str, Any]:
+            """The keyword arguments that it was made with."""
+    else:
+        # A property without a Python call: a call of a Caller looks at it.
+        metadata = property(operator.attrgetter("_metadata"), doc="The keyword arguments that it was made with.")
 
     def __init__(
         self,
@@ -109,37 +115,6 @@ class Pending(_core.Pending, Generic[T_co]):
             else:
                 tracker.add(self)
 
-    if TYPE_CHECKING:
-        metadata: dict[str, Any]
-
-        def set_result(self, value: T_co) -> None: ...  # type: ignore[misc]
-        def set_exception(self, exception: BaseException) -> None: ...
-        def cancel(self, msg: str | None = None) -> bool: ...
-        def cancelled(self) -> bool: ...
-        def done(self) -> bool: ...
-        def result(self) -> T_co: ...
-        def exception(self) -> BaseException | None: ...
-        def set_canceller(self, canceller: Callable[[str | None], Any], /) -> None: ...
-        def add_done_callback(self, fn: Callable[[Self], Any], /) -> None: ...
-        def remove_done_callback(self, fn: Callable[[Self], object], /) -> int: ...
-
-        @overload
-        async def wait(
-            self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[True] = ..., shield: bool = ...
-        ) -> T_co: ...
-        @overload
-        async def wait(
-            self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[False], shield: bool = ...
-        ) -> None: ...
-        @overload
-        def wait_sync(
-            self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[True] = ..., shield: bool = ...
-        ) -> T_co: ...
-        @overload
-        def wait_sync(
-            self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[False], shield: bool = ...
-        ) -> None: ...
-
     def __repr__(self) -> str:
         parts = [type(self).__name__]
         if (message := self._message) is not None:
@@ -162,6 +137,18 @@ class Pending(_core.Pending, Generic[T_co]):
     def __await__(self) -> Generator[Any, None, T_co]:
         return self.wait().__await__()
 
+    @overload
+    async def wait(
+        self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[True] = ..., shield: bool = ...
+    ) -> T_co: ...
+    @overload
+    async def wait(
+        self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[False], shield: bool = ...
+    ) -> None: ...
+    @overload
+    async def wait(
+        self, *, timeout: float | None = ..., protect: bool = ..., result: bool, shield: bool = ...
+    ) -> T_co | None: ...
     async def wait(
         self, *, timeout: float | None = None, protect: bool = False, result: bool = True, shield: bool = False
     ) -> Any:
@@ -190,6 +177,18 @@ class Pending(_core.Pending, Generic[T_co]):
                 self._took_too_long(timeout, protect)
         return self.result() if result else None
 
+    @overload
+    def wait_sync(
+        self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[True] = ..., shield: bool = ...
+    ) -> T_co: ...
+    @overload
+    def wait_sync(
+        self, *, timeout: float | None = ..., protect: bool = ..., result: Literal[False], shield: bool = ...
+    ) -> None: ...
+    @overload
+    def wait_sync(
+        self, *, timeout: float | None = ..., protect: bool = ..., result: bool, shield: bool = ...
+    ) -> T_co | None: ...
     def wait_sync(
         self, *, timeout: float | None = None, protect: bool = False, result: bool = True, shield: bool = False
     ) -> Any:
@@ -249,9 +248,9 @@ class ProtectedPending(Pending[T_co]):
 
 
 class Running:
-    """``with Running(pending)`` around a call, and around the wait for it if it is a coroutine, says that this task
-    makes the result of ``pending``. It is the :data:`current_pending` there, and waiting for it, which would never
-    end, is refused."""
+    """``with Running(pending)`` marks the current task as the one that makes the result of ``pending``: put it around a
+    call, and around the wait for its coroutine. There ``pending`` is the :data:`current_pending`, and waiting for it,
+    which would never end, is refused."""
 
     __slots__ = ("_pending", "_token")
 
@@ -300,7 +299,7 @@ async def _wait_in_asyncio(pending: _core.Pending, timeout: float | None, shield
                 timer = loop.call_later(timeout, wake)
             await (shielded(future) if shield else future)
     except asyncio.CancelledError as error:
-        # A group is cancelled when one of its pendings fails. Who waits for that very one is to see why.
+        # A group is cancelled when one of its pendings fails. A wait for that very one raises its error instead.
         if not (pending.done() and not_yet(error)):
             raise
     finally:

@@ -52,7 +52,8 @@ class SingleAsyncQueue(Generic[T]):
                     return self._items.popleft()
                 except IndexError:  # it is being stopped
                     continue
-            self._news = news = Pending()
+            news: Pending[None] = Pending()
+            self._news = news
             if not self._items and not self.stopped:
                 await news.wait(result=False)
             self._news = None

@@ -1,4 +1,4 @@
-"""What groups, waits and tasks need of a Caller; for type checkers only."""
+"""The part of a Caller that groups, waits and tasks need; for type checkers only."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How an event loop is woken from any thread: by a token in an inbox that it watches, and never by a call.
+"""Wakes event loops from any thread: with a token in an inbox that the loop watches, never with a call.
 
-A Rust thread must not take the GIL, so it cannot call into a loop; a token and a descriptor it can reach. Every
-event loop that waits for a :class:`callboard.Pending` has one :class:`Wakeups`, made when it is first needed. Loops
-that share a thread, because one runs as the guest of another, have one each.
+A Rust thread must not take the GIL, so it cannot call into a loop, but it can add a token and write to a descriptor.
+Every event loop that waits for a :class:`callboard.Pending` has one :class:`Wakeups`, made lazily. Loops that share a
+thread, because one runs as the guest of another, have one each.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ __all__ = ["Wakeups", "adopt", "attach", "current", "current_library", "for_curr
 
 logger = logging.getLogger("callboard.wakeups")
 
-#: Where the callbacks of a pending run that an actor completes, if no event loop was running when it was given to the
-#: actor, or that loop has ended. A kernel sets it to those of its main thread.
+#: Runs the callbacks of pendings that an actor completes, if no event loop was running when they were given to the
+#: actor, or that loop has ended. A kernel sets it to the Wakeups of its main thread.
 home: Wakeups | None = None
 
 
 class Wakeups:
-    """What may be woken in one event loop, by token.
+    """The callbacks that may be woken in one event loop, by token.
 
-    ``inbox`` is where the tokens arrive. Who owns the loop watches ``inbox.fileno()`` and calls :meth:`drain`; or, if
-    more than tokens comes in, drains the inbox himself and calls :meth:`fire` for each integer.
+    The tokens arrive in ``inbox``. The owner of the loop watches ``inbox.fileno()`` and calls :meth:`drain`; or, if
+    more than tokens comes in, drains the inbox itself and calls :meth:`fire` for each integer.
     """
 
     __slots__ = ("__weakref__", "_adopted", "_callbacks", "_ending", "_loop", "_tokens", "inbox")
 
     def __init__(self, inbox: _core.Inbox | None = None) -> None:
-        # No callbacks that refer to this object: without cycles it ends as soon as its loop does.
+        # No callback refers to this object: without cycles it is freed with its loop.
         self._adopted: dict[int, _core.Pending] = {}
         self._callbacks: dict[int, Callable[[], object]] = {}
         #: The asyncio loop, once it is known.
@@ -49,31 +49,31 @@ class Wakeups:
         self.inbox = _core.Inbox() if inbox is None else inbox
 
     def register(self, callback: Callable[[], object]) -> int:
-        """Returns a token. Whenever that is woken, ``callback`` is called on the thread of the loop, until it is
-        forgotten. It may be called more often than the token was woken, but not less."""
+        """Returns a token. Whenever it is woken, ``callback`` is called on the thread of the loop, until the token is
+        forgotten: perhaps more often than it was woken, but not less."""
         token = next(self._tokens)
         self._callbacks[token] = callback
         return token
 
     def forget(self, token: int) -> None:
-        """Calls nothing any more for this token. To be called on the thread of the loop."""
+        """Calls nothing any more for this token. Call this on the thread of the loop."""
         self._callbacks.pop(token, None)
         if self._ending and not self._callbacks:
-            # Nothing is registered under it: it is for who watches the inbox.
+            # Nothing is registered under 0: this only wakes the watcher of the inbox.
             self.wake(0)
 
     def is_needed(self) -> bool:
-        """Whether anything waits to be woken. From now on who watches the inbox is woken when that is over. To be
-        called on the thread of the loop, when it ends."""
+        """Whether anything waits to be woken. From now on, the watcher of the inbox is woken when that is over. Call
+        this on the thread of the loop, when it ends."""
         self._ending = True
         return bool(self._callbacks)
 
     def wake(self, token: int) -> None:
-        """Has the callback of a token called soon. From any thread."""
+        """Schedules the callback of a token. From any thread."""
         self.inbox.wake(token)
 
     def fire(self, token: int) -> None:
-        """Calls what is registered under a token, if it still is. To be called on the thread of the loop."""
+        """Calls the callback of a token, if it is still registered. Call this on the thread of the loop."""
         try:
             callback = self._callbacks.get(token)
             if callback is not None:
@@ -84,16 +84,16 @@ class Wakeups:
             logger.exception("a callback has failed")
 
     def drain(self) -> None:
-        """Calls what has been woken. To be called on the thread of the loop when the inbox is readable; the inbox
-        must be one that gets nothing but tokens."""
-        tokens = self.inbox.drain()
+        """Calls the callbacks of all tokens that have been woken. Call this on the thread of the loop when the inbox is
+        readable; only for an inbox that gets nothing but tokens."""
+        tokens: list[Any] = self.inbox.drain()
         done = 0
         try:
             for token in tokens:
                 self.fire(token)
                 done += 1
         finally:
-            # If something like KeyboardInterrupt came in between, the rest is for the next time.
+            # After a KeyboardInterrupt, for example, the rest is for the next time.
             for token in tokens[done:]:
                 self.wake(token)
 
@@ -106,7 +106,7 @@ class Wakeups:
             self.wake(token)
 
     def close(self) -> None:
-        """The loop has ended: what was adopted goes home."""
+        """Hands the adopted pendings to `home`: the loop has ended."""
         adopted, self._adopted = self._adopted, {}
         for pending in adopted.values():
             if home is not None and home is not self:
@@ -127,22 +127,21 @@ def _nothing() -> None:
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        # By the id of an asyncio loop. The loop itself keeps them alive, as those who watch the descriptor, and no
-        # longer than it is open.
+        # By the id of an asyncio loop. The loop keeps them alive while it is open, through its reader.
         self.wakeups: dict[int, weakref.ref[Wakeups]] = {}
 
 
 _local = _Local()
 
-#: A variable of each trio run: its Wakeups. Made when it is first needed, because trio need not be there.
+#: A variable of each trio run: its Wakeups. Made lazily, because trio need not be installed.
 _of_trio_run: Any = None
 
 
 def current_library() -> str | None:
     """The library whose event loop runs the calling code: ``asyncio``, ``trio``, None, or one that callboard does not
-    know. If one loop runs as the guest of another, it is the inner one."""
-    # trio, and what runs asyncio inside of trio, say so here. A trio run inside of an asyncio task cannot be told from
-    # the opposite in another way.
+    support. If one loop runs as the guest of another, the inner one."""
+    # trio, and libraries that run asyncio inside of trio, set this. Nothing else tells a trio run inside of an asyncio
+    # task from the opposite.
     sniffio = sys.modules.get("sniffio")
     name = None if sniffio is None else sniffio.thread_local.name
     if name is None and asyncio._get_running_loop() is not None:
@@ -151,7 +150,7 @@ def current_library() -> str | None:
 
 
 def for_current_loop() -> Wakeups:
-    """The Wakeups of the event loop that runs the calling code. Makes them, if they are not there.
+    """The Wakeups of the event loop that runs the calling code, made if there are none.
 
     Raises ``RuntimeError`` if there is no event loop, or one that callboard does not know."""
     wakeups = current()
@@ -174,13 +173,14 @@ def for_current_loop() -> Wakeups:
 def current() -> Wakeups | None:
     """The Wakeups of the event loop that runs the calling code, if there are any."""
     if current_library() == "trio":
-        return _trio_variable().get(None)
+        in_trio: Wakeups | None = _trio_variable().get(None)
+        return in_trio
     return _of_loop(asyncio._get_running_loop())
 
 
 def of_current_task() -> Wakeups | None:
-    """The Wakeups of the event loop whose task runs the calling code, if there are any. None outside of tasks: then the
-    loop may be asleep, even if this is its thread (a signal handler), and has to be woken."""
+    """The Wakeups of the event loop whose task runs the calling code, if there are any. None outside of tasks: there,
+    in a signal handler for example, the loop of the thread may be asleep and has to be woken."""
     if current_library() == "trio":
         return current() if sys.modules["trio"].lowlevel.in_trio_task() else None
     loop = asyncio._get_running_loop()
@@ -190,7 +190,7 @@ def of_current_task() -> Wakeups | None:
 def _of_loop(loop: asyncio.AbstractEventLoop | None) -> Wakeups | None:
     known = _local.wakeups.get(id(loop))
     wakeups = None if known is None else known()
-    # If it was attached to another loop that is gone, this one may have got its id.
+    # A new loop may have the id of one that is gone.
     return wakeups if wakeups is not None and wakeups._loop() is loop else None
 
 
@@ -209,7 +209,7 @@ def attach(wakeups: Wakeups, loop: asyncio.AbstractEventLoop | None = None) -> N
 
 
 def adopt(pending: _core.Pending) -> None:
-    """Finds a Python thread for the callbacks and the canceller of a pending that an actor is going to complete.
+    """Finds the Python thread that runs the callbacks and the canceller of a pending that an actor will complete.
 
     Raises ``RuntimeError`` if there is none."""
     wakeups = for_current_loop() if current_library() is not None else home

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
     from ..aio.group import PendingGroup
+    from ..aio.pending import Tracker
     from .function_queue import FunctionQueues
     from .start_stop import StartStopTask
 
@@ -145,7 +146,7 @@ class Caller:
         """All Callers that have not stopped, oldest first."""
         return _callers.all()
 
-    # -- what it is -------------------------------------------------------------------------------------
+    # -- properties -------------------------------------------------------------------------------------
 
     @property
     def id(self) -> int:
@@ -252,7 +253,7 @@ class Caller:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         context: contextvars.Context | None = None,
-        trackers: type[PendingTracker] | tuple[type[PendingTracker], ...] = PendingTracker,
+        trackers: type[Tracker] | tuple[type[Tracker], ...] = PendingTracker,
         backend: str | None = None,
         /,
         **metadata: Any,
@@ -273,7 +274,7 @@ class Caller:
                 metadata["backend"] = backend
         if context is None and not trackers:
             context = contextvars.copy_context()
-        pen = Pending(context, trackers, func=func, args=args, kwargs=kwargs, caller=self, **metadata)
+        pen: Pending[Any] = Pending(context, trackers, func=func, args=args, kwargs=kwargs, caller=self, **metadata)
         self.loop_thread.submitted.give(pen)
         return pen
 

@@ -1,4 +1,4 @@
-"""Which Callers there are."""
+"""The Callers of the process, by actor and by thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CallerCreateOptions(TypedDict, total=False):
 
 
 class Registry(Generic[C]):
-    """The Callers of the process that have not stopped: by their actors, and by the threads that they run in."""
+    """Finds the Callers of the process that have not stopped."""
 
     def __init__(self) -> None:
         # Reentrant: a finalizer may need it at any time.

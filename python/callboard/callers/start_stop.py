@@ -39,7 +39,7 @@ class StartStopTask:
     """
 
     def __init__(self) -> None:
-        #: Is set when the function says that it has started, when it is asked to stop, and when it has ended.
+        #: Done when the function says that it has started, when it is asked to stop, and when it has ended.
         self.started: ProtectedPending[None] = ProtectedPending()
         self.stopping: ProtectedPending[None] = ProtectedPending()
         self.stopped: ProtectedPending[Any] = ProtectedPending()
@@ -67,7 +67,7 @@ class StartStopTask:
         return self._caller
 
     def set_task_function(self, func: Callable[..., Any], /, *, caller: Scheduler | None = None) -> Self:
-        """Sets what is run, and where: the calling thread's Caller by default. To be called once."""
+        """Sets the function, and the Caller that runs it: that of the calling thread by default. Can be called once."""
         if self._func is not None:
             msg = "the function of this task can only be set once, and has been"
             raise RuntimeError(msg)
@@ -90,10 +90,10 @@ class StartStopTask:
         caller.stopping.add_done_callback(self.stop)
         return self
 
-    async def _run(self, func: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+    async def _run(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         pen = current_pending.get()
         assert pen is not None
-        # Whoever cancels it, its group or manager, tells it to stop.
+        # A cancellation, by its group or manager, tells it to stop.
         pen.set_canceller(self._asked_to_cancel)
         result = func(self._has_started, self.stopping, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result

@@ -88,7 +88,7 @@ class Status:
         return self.state in (State.WINDING_DOWN, State.STOPPED)
 
     def why(self) -> str:
-        """What calls that it ends are told."""
+        """Says why it ends calls: the text of their cancellation or error."""
         return f"the Caller {self.name!r} has stopped" + (f": {self.failure}" if self.failure else "")
 
     def fail(self, pen: Pending[Any]) -> None:
@@ -101,6 +101,6 @@ class Status:
         pen.set_result(None)
 
     def __str__(self) -> str:
-        if self.state is State.WINDING_DOWN or (self.state is State.STOPPED and not self.stopped.done()):
-            return State.STOPPING.value
-        return self.state.value
+        is_ending = self.state is State.WINDING_DOWN or (self.state is State.STOPPED and not self.stopped.done())
+        text: str = (State.STOPPING if is_ending else self.state).value
+        return text

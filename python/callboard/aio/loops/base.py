@@ -1,4 +1,4 @@
-"""What a Caller and its event loop need of each other; for type checkers only."""
+"""The interfaces between a Caller, its event loop and its tasks; for type checkers only."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Loop(Tasks, Protocol):
 
     def stop(self, grace: float | None = None) -> None:
         """Ends the loop; waits so many seconds (None: as long as it takes) for its tasks. A borrowed loop goes on, and
-        serves no more. To be called in the loop."""
+        serves no more. Call it in the loop."""
 
     def starts_tasks_later(self) -> bool:
         """Whether a task may spawn, as its last act, another one in the context that it still runs in."""

@@ -96,6 +96,7 @@ def _new_asyncio_loop(
 
         module, _, name = loop_factory.rpartition(".")
         loop_factory = getattr(import_module(module), name)
+    loop: asyncio.AbstractEventLoop
     if loop_factory is not None:
         loop = loop_factory()
     else:

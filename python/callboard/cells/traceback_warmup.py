@@ -11,8 +11,6 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..ipython import tracebacks
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -58,6 +56,8 @@ class TracebackWarmup:
         """Yields between the steps, so that the thread can answer requests: a client may wait for completion."""
         if cells and not self._is_ready:
             self._is_ready = True
+            from ..ipython import tracebacks
+
             tracebacks.prepare()
             yield
             tracebacks.load_lexer()

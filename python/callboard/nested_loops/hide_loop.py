@@ -1,4 +1,4 @@
-"""Hides the event loop that runs in a thread while a nested one runs, and restores it."""
+"""Hides the event loop that runs in a thread while a nested one runs, and restores it. Imported on first use."""
 
 from __future__ import annotations
 
@@ -17,35 +17,24 @@ if TYPE_CHECKING:
 # Since Python 3.14 a thread has one current task, whatever its loop.
 _swap_current_task = getattr(asyncio.tasks, "_swap_current_task", None)
 
-# ``trio._core._run`` and sniffio, which may be imported later, or never.
-_trio: ModuleType | None = None
-_sniffio: ModuleType | None = None
-
-
-def keep_trio(module: ModuleType) -> None:
-    """Takes note of trio, which has been imported."""
-    global _trio
-    _trio = module._core._run
-
-
-def keep_sniffio(module: ModuleType) -> None:
-    """Takes note of sniffio, which has been imported. Old versions have no variable of the thread."""
-    global _sniffio
-    if hasattr(module, "thread_local"):
-        _sniffio = module
-
-
-def loop_runs(sign_of_trio: str) -> bool:
-    """Whether a loop runs in the calling thread: asyncio's, or one of trio as this attribute of its context tells."""
-    return _get_running_loop() is not None or (_trio is not None and hasattr(_trio.GLOBAL_RUN_CONTEXT, sign_of_trio))
-
 
 class NestedRun(sigint.Run):
     """A loop that runs inside another one, and what it hides of that one."""
 
-    def __init__(self, thread: sigint.ThreadRuns, *, trio: bool, library: str | None) -> None:
+    def __init__(
+        self,
+        thread: sigint.ThreadRuns,
+        *,
+        is_trio: bool,
+        library: str | None,
+        trio: ModuleType | None,
+        sniffio: ModuleType | None,
+    ) -> None:
+        """`library` is the name for sniffio to set. ``trio._core._run`` and sniffio are given if they are imported."""
         super().__init__(thread, starting=library is None)
-        self._is_trio = trio
+        self._is_trio = is_trio
+        self._trio = trio
+        self._sniffio = sniffio
         self._name = library
         self._library: tuple[str | None, str | None] | None = None
         self._wakeup_fd: int | None = None
@@ -55,8 +44,8 @@ class NestedRun(sigint.Run):
         thread = self.thread
         loop = self._loop = _get_running_loop()
         self._task = asyncio.current_task() if loop is not None else None
-        trio = _trio.GLOBAL_RUN_CONTEXT.__dict__ if _trio is not None else {}
-        self._trio = dict(trio)
+        trio = self._trio.GLOBAL_RUN_CONTEXT.__dict__ if self._trio is not None else {}
+        self._trio_context = dict(trio)
         self._policys_loop = _loop_of_policy()
         if thread.run is None:
             thread.task = trio.get("task", self._task)
@@ -67,10 +56,10 @@ class NestedRun(sigint.Run):
         trio.clear()
         self._asyncgen_hooks = sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(None, None)
-        if _sniffio is not None:
-            self._library = _sniffio.thread_local.name, _sniffio.current_async_library_cvar.get()
-            _sniffio.thread_local.name = self._name
-            _sniffio.current_async_library_cvar.set(None)
+        if (sniffio := self._sniffio) is not None:
+            self._library = sniffio.thread_local.name, sniffio.current_async_library_cvar.get()
+            sniffio.thread_local.name = self._name
+            sniffio.current_async_library_cvar.set(None)
         if thread is sigint.main:
             self._wakeup_fd = signal.set_wakeup_fd(-1)
             if not self._is_trio:
@@ -85,14 +74,14 @@ class NestedRun(sigint.Run):
             _set_running_loop(self._loop)
             if self._task is not None and _swap_current_task is not None:
                 _swap_current_task(self._loop, self._task)
-            if _trio is not None:
-                trio = _trio.GLOBAL_RUN_CONTEXT.__dict__
+            if self._trio is not None:
+                trio = self._trio.GLOBAL_RUN_CONTEXT.__dict__
                 trio.clear()
-                trio.update(self._trio)
+                trio.update(self._trio_context)
             sys.set_asyncgen_hooks(*self._asyncgen_hooks)
-            if self._library is not None and _sniffio is not None:
-                _sniffio.thread_local.name, library = self._library
-                _sniffio.current_async_library_cvar.set(library)
+            if self._library is not None and self._sniffio is not None:
+                self._sniffio.thread_local.name, library = self._library
+                self._sniffio.current_async_library_cvar.set(library)
             if _loop_of_policy() is not self._policys_loop:
                 # asyncio.Runner leaves none.
                 asyncio.set_event_loop(self._policys_loop)

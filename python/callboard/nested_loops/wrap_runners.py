@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
+from asyncio import _get_running_loop  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
 
 from .. import patches
 from ..util.import_hook import after_import
 from . import sigint
-from .hide_loop import NestedRun, keep_sniffio, keep_trio, loop_runs
 from .signal_proxy import SignalProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
+
+# ``trio._core._run`` and sniffio, which may be imported later, or never.
+_trio: ModuleType | None = None
+_sniffio: ModuleType | None = None
 
 
 def install() -> None:
@@ -35,13 +39,15 @@ def _nestable(function: Callable[..., Any], *, trio: bool = False, library: str 
     @functools.wraps(function)
     def start(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        if not loop_runs(sign_of_trio):
+        if _get_running_loop() is None and (_trio is None or not hasattr(_trio.GLOBAL_RUN_CONTEXT, sign_of_trio)):
             main = sigint.main
             if main.interrupted and library is not None and main.run is not None and sigint.this_thread() is main:
                 main.run.started()
             return function(*args, **kwargs)
+        from .hide_loop import NestedRun
+
         thread = sigint.this_thread()
-        run = NestedRun(thread, trio=trio, library=library)
+        run = NestedRun(thread, is_trio=trio, library=library, trio=_trio, sniffio=_sniffio)
         try:
             thread.switching = True
             run.begin()
@@ -75,21 +81,29 @@ def _wrap_uvloop(_module: ModuleType) -> None:
 
 
 def _wrap_trio(module: ModuleType) -> None:
+    global _trio
     patches.put("trio._core._ki:signal", SignalProxy(at_once=True))
     patches.put("trio._util:signal", SignalProxy(at_once=True))
     _wrap("trio:run", trio=True)
-    keep_trio(module)
+    _trio = module._core._run
 
 
 def _wrap_anyio(_module: ModuleType) -> None:
     _wrap("anyio._core._eventloop:run", trio=True)
 
 
+def _keep_sniffio(module: ModuleType) -> None:
+    global _sniffio
+    # Old versions have no variable of the thread.
+    if hasattr(module, "thread_local"):
+        _sniffio = module
+
+
 #: What is called with these modules when they have been imported.
 _AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     # anyio imports it when it is first asked for it.
     "anyio._core._eventloop": _wrap_anyio,
-    "sniffio": keep_sniffio,
+    "sniffio": _keep_sniffio,
     "trio": _wrap_trio,
     "uvloop": _wrap_uvloop,
 }

@@ -10,7 +10,6 @@ from ...aio.cancellation import current_task, is_stopped
 from ...context import current_cell, part_of_cell
 from ...interrupts.traceback_cutoff import cut_traceback
 from ...util.json import encode
-from .. import tracebacks
 from .process_wide import show_exception
 
 if TYPE_CHECKING:
@@ -62,7 +61,8 @@ class ErrorDisplay(ShellPart):
             lines = traceback.format_exception(etype, value, tb and (tb.tb_next or tb))
             self._showtraceback(etype, value, [line.rstrip("\n") for line in lines])
             return
-        # Imported with the first traceback: a kernel starts without it.
+        # Imported with the first traceback: a kernel starts without them.
+        from .. import tracebacks
         from ..magics.own_frames import cut_own_frames
 
         cut_own_frames((sys.exc_info() if exc_tuple is None else exc_tuple)[2])

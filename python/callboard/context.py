@@ -92,11 +92,11 @@ class HasParent:
         without a request."""
         get_ipython().set_parent(parent)
 
-    def set_thread_parent(self, parent: dict[str, Any]) -> Token[Parent]:
+    def set_thread_parent(self, parent: dict[str, Any]) -> Token[Parent | None]:
         """Like `set_parent`, for the calling thread only. Returns what `reset_thread_parent` takes."""
         return get_ipython().set_thread_parent(parent)
 
-    def reset_thread_parent(self, token: Token[Parent]) -> None:
+    def reset_thread_parent(self, token: Token[Parent | None]) -> None:
         """Undoes the `set_thread_parent` that returned the token."""
         get_ipython().reset_thread_parent(token)
 

@@ -13,14 +13,18 @@ from IPython.core.splitinput import split_user_input
 from ..context import current_cell
 
 if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+    from typing import Protocol
 
     from .compiler import Compiler
 
-    class Shell(InteractiveShell):
-        """The shell as a prefilter sees it."""
+    class Shell(Protocol):
+        """What a prefilter asks of the shell."""
 
+        user_ns: dict[str, Any]
         _last_input_line: str
+
+        @property
+        def autocall(self) -> Any: ...
 
         def may_be_magic(self, name: str) -> bool: ...
 

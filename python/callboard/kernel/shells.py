@@ -32,9 +32,7 @@ class Shells:
 
     def prepare(self, subshell_id: str) -> None:
         """Makes the shell of a subshell, and what IPython makes with the first display."""
-        formatter = self.of(subshell_id).display_formatter
-        assert formatter is not None
-        formatter.format(object())
+        self.of(subshell_id).display_formatter.format(object())
 
     def drop(self, subshell_id: str) -> None:
         """Closes the shell of a subshell that has ended."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import sys
-from asyncio import _get_running_loop, _set_running_loop  # type: ignore[attr-defined]
+from asyncio import _get_running_loop, _set_running_loop
 from typing import TYPE_CHECKING
 
 from . import sigint

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from asyncio import _get_running_loop  # type: ignore[attr-defined]
+from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from .. import _core, patches
@@ -74,7 +74,12 @@ class Run:
             interrupt(signal.SIGINT, sys._getframe())
 
 
-_threads = threading.local()
+class _Local(threading.local):
+    runs: ThreadRuns
+
+
+_local = _Local()
+
 #: The nested runs of the main thread, which is the only one that gets signals.
 main = ThreadRuns()
 _kernel_handler: Any = None
@@ -83,10 +88,10 @@ _kernel_handler: Any = None
 def this_thread() -> ThreadRuns:
     """The nested runs of the calling thread."""
     try:
-        return _threads.this
+        return _local.runs
     except AttributeError:
-        _threads.this = ThreadRuns()
-        return _threads.this
+        _local.runs = ThreadRuns()
+        return _local.runs
 
 
 def outer_task() -> Task | None:
@@ -158,6 +163,6 @@ def install() -> None:
     """Takes the present handler of SIGINT for the kernel's. To be called once, on the main thread."""
     global _kernel_handler
     _kernel_handler = signal.getsignal(signal.SIGINT)
-    _threads.this = main
+    _local.runs = main
     if signal.getsignal(signal.SIGURG) == signal.SIG_DFL:
         patches.put("signal:SIGURG", _on_sigurg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from asyncio import _get_running_loop  # type: ignore[attr-defined]
+from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from .. import patches

@@ -157,7 +157,8 @@ class Command:
         self._files.callback(os.close, ours)
         try:
             termios.tcsetwinsize(theirs, (24, 80))
-            argv, options = self._argv, {}
+            argv = self._argv
+            options: dict[str, Any] = {}
             if sys.platform == "linux":
                 # No preexec_fn: Python uses vfork then, which copies nothing of a large process.
                 argv = ["/bin/sh", "-c", _WITH_TERMINAL, os.ttyname(theirs), *argv]

@@ -59,7 +59,8 @@ def _load(module: ModuleType) -> None:
         _executed.add(spec.name)
         try:
             spec.loader.exec_module(module)
-            module.__class__ = ModuleType
+            loaded: Any = module
+            loaded.__class__ = ModuleType
         except BaseException:
             # As after any failed import: the next one tries again.
             sys.modules.pop(spec.name, None)

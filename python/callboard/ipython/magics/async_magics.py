@@ -102,7 +102,7 @@ class AsyncMagics(MagicShell):
         """Whether to await a call that is in a cell: of a shell command, or of a magic that may return something to
         await. All other calls stay as they are."""
         if method in ("system", "getoutput"):
-            # Some set `system` to `system_raw`.
+            # Users may have replaced `system`, by `system_raw` for example.
             return method not in vars(self)
         match args:
             case [ast.Constant(value=str(name)), *_]:

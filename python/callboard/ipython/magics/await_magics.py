@@ -58,7 +58,7 @@ class AwaitMagics(ast.NodeTransformer):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         return self._visit_value(node)
 
-    def _visit_value(self, node: Any) -> ast.AST:
+    def _visit_value(self, node: ast.Expr | ast.Assign | ast.AnnAssign) -> ast.AST:
         if self._may_await:
             match node.value:
                 case ast.Call(func=ast.Attribute(value=ast.Call(func=ast.Name(id="get_ipython"))) as method) as call:

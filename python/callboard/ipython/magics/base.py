@@ -11,15 +11,27 @@ if TYPE_CHECKING:
     import ast
 
     from IPython.core.interactiveshell import ExecutionResult
+    from IPython.core.payload import PayloadManager
+
+    from ...protocols import KernelServices
 
 
 class MagicShell(InteractiveShell):
     """IPython's shell, with the methods that these modules call of each other."""
 
-    def awaits(self, method: str, args: list[ast.expr]) -> bool: ...
+    kernel: KernelServices
+    payload_manager: PayloadManager
 
-    def cells_given_by(self, magic: Any, line: str) -> list[str]: ...
+    def awaits(self, method: str, args: list[ast.expr]) -> bool:
+        raise NotImplementedError
 
-    async def run_cell_and_trigger(self, code: str) -> ExecutionResult: ...
+    def cells_given_by(self, magic: Any, line: str) -> list[str]:
+        raise NotImplementedError
 
-    def run_command(self, argv: list[str], *args: Any, **kwargs: Any) -> int: ...
+    async def run_cell_and_trigger(
+        self, code: str, *, store_history: bool = False, silent: bool = False, cell_id: str | None = None
+    ) -> ExecutionResult:
+        raise NotImplementedError
+
+    def run_command(self, argv: list[str], *args: Any, **kwargs: Any) -> int:
+        raise NotImplementedError

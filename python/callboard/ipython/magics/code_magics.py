@@ -13,6 +13,8 @@ from .await_magics import AwaitMagics
 from .known_magics import CAPTURE, RERUN, TIME
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .base import MagicShell
 
 
@@ -61,10 +63,12 @@ def _compile_timed(shell: MagicShell, code: str) -> list[Any]:
     try:
         body = _parse(shell, code).body
         parts = []
-        last = body.pop() if body and isinstance(body[-1], ast.Expr) else None
+        last = body[-1] if body else None
+        if isinstance(last, ast.Expr):
+            body.pop()
         if body:
             parts.append(_compile(shell, ast.Module(body, []), "<timed exec>", "exec"))
-        if last is not None:
+        if isinstance(last, ast.Expr):
             parts.append(_compile(shell, ast.Expression(last.value), "<timed eval>", "eval"))
     except Exception:  # noqa: BLE001 - IPython shows it
         return []
@@ -106,12 +110,14 @@ async def rerun(shell: MagicShell, function: Any, line: str) -> None:
 def _parse(shell: MagicShell, code: str) -> ast.Module:
     """The syntax tree of a cell, with its magics awaited."""
     tree = shell.transform_ast(shell.compile.ast_parse(shell.transform_cell(code)))
-    return AwaitMagics(shell.awaits).visit(tree)
+    awaiting: ast.Module = AwaitMagics(shell.awaits).visit(tree)
+    return awaiting
 
 
 def _compile(shell: MagicShell, tree: ast.AST, filename: str, mode: str) -> Any:
-    with shell.compile.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
-        return shell.compile(tree, filename, mode)
+    compiler: Any = shell.compile
+    with compiler.extra_flags(ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if shell.autoawait else 0):
+        return compiler(tree, filename, mode)
 
 
 def _is_coroutine(code: Any) -> bool:
@@ -119,4 +125,4 @@ def _is_coroutine(code: Any) -> bool:
 
 
 #: What is called instead of these magics, with the shell and the magic's function before its arguments.
-REPLACEMENTS = {TIME: run_timed, CAPTURE: run_captured, RERUN: rerun}
+REPLACEMENTS: dict[tuple[str, str], Callable[..., Any]] = {TIME: run_timed, CAPTURE: run_captured, RERUN: rerun}

@@ -20,11 +20,14 @@ from ...context import get_ipython, part_of_cell
 
 if TYPE_CHECKING:
     from ...aio.pending import Pending
+    from .base import MagicShell
 
 
 @magics_class
 class KernelMagics(Magics):
     """Magics of the kernel."""
+
+    shell: MagicShell
 
     @line_magic
     def edit(self, parameter_s: str = "", last_call: list[str] | None = None) -> None:
@@ -119,17 +122,17 @@ class KernelMagics(Magics):
     @line_magic
     def callers(self, _line: str) -> None:
         """Prints a table of the Callers: the threads with an event loop."""
-        everybody = Caller.all_callers()
+        all_callers = Caller.all_callers()
         callers: list[Caller] = []
 
         def add(caller: Caller) -> None:
             if caller not in callers:
                 callers.append(caller)
-                for child in everybody:
+                for child in all_callers:
                     if child.parent is caller:
                         add(child)
 
-        for caller in everybody:
+        for caller in all_callers:
             if caller.parent is None:
                 add(caller)
         here = Caller.get_existing()
@@ -161,10 +164,8 @@ class KernelMagics(Magics):
         Usage: ``%thread CODE`` in a worker; ``%%thread`` or ``%%thread name="My thread" backend=trio`` for a cell, in a
         worker or in the Caller with this name.
         """
-        if cell is None:
-            code, options = line, {}
-        else:
-            code, options = cell, _core.thread_options(line)
+        code = line if cell is None else cell
+        options = _core.thread_options("" if cell is None else line)
         main = self.shell.kernel.main
         if options.get("name"):
             pen = main.get(**options).call_soon(self._run, code)
@@ -198,7 +199,7 @@ class KernelMagics(Magics):
 _GRACE = 2
 
 
-async def _end_of(pen: Pending) -> None:
+async def _end_of(pen: Pending[Any]) -> None:
     """Waits for code that runs elsewhere. If the cell is cancelled, that code is, and the cell ends after it."""
     try:
         await pen

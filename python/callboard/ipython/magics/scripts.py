@@ -14,6 +14,7 @@ from ...processes import thread_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
     from .base import MagicShell
 
@@ -53,7 +54,7 @@ def _run(shell: MagicShell, program: list[str], cell: str, out: str | None, err:
         raise CalledProcessError(code, stdin)
 
 
-def _writer(shell: MagicShell, stream: Any, variable: str | None) -> Callable[[str], Any]:
+def _writer(shell: MagicShell, stream: TextIO, variable: str | None) -> Callable[[str], Any]:
     """A function that writes output to a stream, or appends it to a variable of the user's."""
     if not variable:
         return stream.write

@@ -26,7 +26,7 @@ class ErrorDisplay(ShellPart):
 
     def showtraceback(
         self,
-        exc_tuple: tuple[type, BaseException, TracebackType] | None = None,
+        exc_tuple: tuple[type[BaseException], BaseException, TracebackType | None] | None = None,
         *args: Any,
         **kwargs: Any,
     ) -> None:
@@ -42,8 +42,7 @@ class ErrorDisplay(ShellPart):
         if cell is not None and error is not None and cell.shown[0] is error:
             cell.error = cell.shown[1]
             return
-        stopped = error is not None and is_stopped(error)
-        if cell is not None and stopped and (cell.timed_out or cell.interrupted):
+        if cell is not None and error is not None and is_stopped(error) and (cell.timed_out or cell.interrupted):
             if not part_of_cell.get() and isinstance(cell.shown[0], (KeyboardInterrupt, TimeoutError)):
                 # What has stopped the cell has stopped a part of it first, which has shown it.
                 cell.error = cell.shown[1]
@@ -54,7 +53,7 @@ class ErrorDisplay(ShellPart):
                 replacement = cell.timeout_error()
             if cell.timed_out or not isinstance(error, KeyboardInterrupt):
                 replacement = replacement.with_traceback(error.__traceback__)
-                exc_tuple = (type(replacement), replacement, error.__traceback__)  # type: ignore[assignment]
+                exc_tuple = (type(replacement), replacement, error.__traceback__)
         if _contains_group(error):
             # IPython would print it, and the frontend would get no error.
             etype, value, tb = self._get_exc_info(exc_tuple)
@@ -68,11 +67,11 @@ class ErrorDisplay(ShellPart):
         cut_own_frames((sys.exc_info() if exc_tuple is None else exc_tuple)[2])
         tracebacks.prepare()
         if cell is None or not cell.interrupted or part_of_cell.get():
-            super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+            super().showtraceback(exc_tuple, *args, **kwargs)
             return
         # A second interrupt must not end the display of the first one.
         with cell.showing():
-            super().showtraceback(exc_tuple, *args, **kwargs)  # type: ignore[arg-type]
+            super().showtraceback(exc_tuple, *args, **kwargs)
 
     def show_usage_error(self, exc: BaseException) -> None:
         """Shows how a magic is used, without a traceback."""
@@ -114,14 +113,15 @@ class ErrorDisplay(ShellPart):
             self.kernel.core.publish("error", encode(content))
 
     @property
-    def excepthook(self) -> Any:  # type: ignore[override]
+    def excepthook(self) -> Any:
         """``sys.excepthook`` while a cell runs."""
         return show_exception
 
     def _format_exception_for_storage(self, exception: BaseException, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Formats an exception for the history, also one that cannot be turned into text."""
         try:
-            return super()._format_exception_for_storage(exception, *args, **kwargs)
+            stored: dict[str, Any] = super()._format_exception_for_storage(exception, *args, **kwargs)
+            return stored
         except BaseException:  # noqa: BLE001 - user code
             return {"ename": type(exception).__name__, "evalue": text_of(exception), "traceback": []}
 

@@ -21,17 +21,19 @@ class ExecutionCount(ShellPart):
     _numbers_lock: threading.Lock
 
     @property
-    def execution_count(self) -> int:  # type: ignore[override]
+    def execution_count(self) -> int:
         """In a cell its number, else the number of the next cell."""
+        this: object = self
         cell = current_cell.get()
-        if cell is not None and cell.shell is self and cell.execution_count:
+        if cell is not None and cell.shell is this and cell.execution_count:
             return cell.execution_count
         return self._next_number
 
     @execution_count.setter
     def execution_count(self, number: int) -> None:
+        this: object = self
         cell = current_cell.get()
-        if cell is None or cell.shell is not self:
+        if cell is None or cell.shell is not this:
             self._next_number = number
             return
         with self._numbers_lock:

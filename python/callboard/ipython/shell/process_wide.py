@@ -14,7 +14,7 @@ from ...context import current_cell, get_ipython, set_main_shell
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Protocol
+    from typing import Literal, Protocol
 
     from ...protocols import ShellLike
 
@@ -36,7 +36,7 @@ class PermanentBuiltins(BuiltinTrap):
     def __enter__(self) -> PermanentBuiltins:
         return self
 
-    def __exit__(self, *_exc_info: object) -> bool:
+    def __exit__(self, *_exc_info: object) -> Literal[False]:
         return False
 
 
@@ -46,7 +46,7 @@ class PermanentDisplay(DisplayTrap):
     def __enter__(self) -> PermanentDisplay:
         return self
 
-    def __exit__(self, *_exc_info: object) -> bool:
+    def __exit__(self, *_exc_info: object) -> Literal[False]:
         return False
 
 

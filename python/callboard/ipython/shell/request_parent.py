@@ -52,11 +52,11 @@ class RequestParent(ShellPart):
         self._foreground = self._as_parent(parent)
         current_parent.set(self._foreground)
 
-    def set_thread_parent(self, parent: dict[str, Any]) -> Token[Parent]:
+    def set_thread_parent(self, parent: dict[str, Any]) -> Token[Parent | None]:
         """Like `set_parent`, for the calling thread only. Returns the token for `reset_thread_parent`."""
         return current_parent.set(self._as_parent(parent))
 
-    def reset_thread_parent(self, token: Token[Parent]) -> None:
+    def reset_thread_parent(self, token: Token[Parent | None]) -> None:
         """Undoes the `set_thread_parent` that returned the token."""
         current_parent.reset(token)
 

@@ -178,7 +178,7 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
             if cell.request.store_history and cell.code and not cell.code.isspace():
                 self._next_number += 1
 
-    def get_ipython(self) -> ShellLike:  # type: ignore[override]
+    def get_ipython(self) -> ShellLike:
         """The shell that the calling code belongs to."""
         return get_ipython()
 

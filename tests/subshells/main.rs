@@ -1,6 +1,7 @@
 //! Subshells (JEP 91): queues of cells beside the main shell's, each with a thread of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::HashSet;

@@ -1,6 +1,7 @@
 //! What the kernel makes of messages that nobody should send.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use callboard::delivery::job::Channel;

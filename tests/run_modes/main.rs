@@ -1,6 +1,7 @@
 //! Where cells run: after the others, or beside them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::HashSet;

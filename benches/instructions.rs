@@ -37,19 +37,19 @@ struct Part {
 
 // What was measured, with rustc 1.95 and glibc 2.36, is said of each.
 const PARTS: &[Part] = &[
-    // Decode and verify an `execute_request`: 41,800. Without signature: 15,200.
-    Part { name: "read", run: |times| read(KEY, times), times: 500, bound: 47_000, alone: true },
-    Part { name: "read unsigned", run: |times| read(b"", times), times: 500, bound: 17_200, alone: true },
-    // Publish a status message, take it from the queue, encode and sign it: 38,000. Without signature: 6,350.
-    Part { name: "write", run: |times| write(KEY, times), times: 500, bound: 43_000, alone: true },
-    Part { name: "write unsigned", run: |times| write(b"", times), times: 500, bound: 7_300, alone: true },
-    // Encode and sign a `stream` message of 64 KiB: 4,303,000.
-    Part { name: "write text", run: write_text, times: 5, bound: 4_800_000, alone: true },
-    // Print a line, in two writes, and take it from the queue with others: 830.
-    Part { name: "print", run: print, times: 5_000, bound: 950, alone: true },
+    // Decode and verify an `execute_request`: 36,900. Without signature: 10,900.
+    Part { name: "read", run: |times| read(KEY, times), times: 500, bound: 41_500, alone: true },
+    Part { name: "read unsigned", run: |times| read(b"", times), times: 500, bound: 12_400, alone: true },
+    // Publish a status message, take it from the queue, encode and sign it: 36,100. Without signature: 4,640.
+    Part { name: "write", run: |times| write(KEY, times), times: 500, bound: 40_900, alone: true },
+    Part { name: "write unsigned", run: |times| write(b"", times), times: 500, bound: 5_330, alone: true },
+    // Encode and sign a `stream` message of 64 KiB: 4,225,000.
+    Part { name: "write text", run: write_text, times: 5, bound: 4_710_000, alone: true },
+    // Print a line, in two writes, and take it from the queue with others: 780.
+    Part { name: "print", run: print, times: 5_000, bound: 895, alone: true },
     // A `pass` cell from its request to its idle, through all actors, without signatures, and what the client and the
-    // stand-in for Python do: 86,000, of which threads that wait for each other make 1 % more or less.
-    Part { name: "cell", run: pass, times: 300, bound: 98_000, alone: false },
+    // stand-in for Python do: 63,900, of which threads that wait for each other make 1 % more or less.
+    Part { name: "cell", run: pass, times: 300, bound: 72_800, alone: false },
 ];
 
 /// Callgrind counts what is called in here.

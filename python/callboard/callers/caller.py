@@ -1,6 +1,6 @@
 """A Caller: a thread with an event loop that others give calls to. What users have; the parts are in the other files.
 
-Longer than other files because it documents every argument of the public interface.
+Longer than 400 lines: it documents every argument of the public interface.
 """
 
 from __future__ import annotations

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from .. import _core
 from .._core import PendingCancelled, PendingNotDone
-from .cancel_scope import not_yet, shielded
 from .cancellation import cancelled_class, current_task
 from .wakeups import current_library, for_current_loop
 
@@ -297,9 +296,16 @@ async def _wait_in_asyncio(pending: _core.Pending, timeout: float | None, shield
         if waiter is not None:
             if timeout is not None:
                 timer = loop.call_later(timeout, wake)
-            await (shielded(future) if shield else future)
+            if shield:
+                from .cancel_scope import shielded
+
+                await shielded(future)
+            else:
+                await future
     except asyncio.CancelledError as error:
         # A group is cancelled when one of its pendings fails. A wait for that very one raises its error instead.
+        from .cancel_scope import not_yet
+
         if not (pending.done() and not_yet(error)):
             raise
     finally:

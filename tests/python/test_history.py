@@ -45,6 +45,34 @@ def test_the_last_cells_are_written_to_a_history_that_was_opened_late(start_kern
     assert kernel.terminal == ""
 
 
+#: Makes every statement of sqlite3 slow, with the GIL released. It refers to no variable: these go first at the end.
+SLOW = """
+def slow_down():
+    import functools, sqlite3, time
+
+    class Slow(sqlite3.Connection):
+        def execute(self, *args):
+            time.sleep(0.2)
+            return super().execute(*args)
+
+    sqlite3.connect = functools.partial(sqlite3.connect, factory=Slow)
+
+slow_down()
+"""
+
+
+def test_a_history_that_is_being_opened_when_the_kernel_ends_is_written(start_kernel: Callable[..., Kernel]) -> None:
+    kernel = start_kernel()
+    with kernel.connect() as client:
+        client.run(SLOW)
+        client.run("import time\nwhile not get_ipython().history_manager.is_open: time.sleep(0.01)")
+        client.ask("shutdown_request", {"restart": False}, channel="control")
+        assert kernel.wait_end() == 0
+    assert kernel.terminal == ""
+    with sqlite3.connect(kernel.folder / "ipython/profile_default/history.sqlite") as database:
+        assert database.execute("SELECT count(*) FROM history").fetchone() == (2,)
+
+
 def test_a_kernel_in_which_nothing_was_run_leaves_no_session(start_kernel: Callable[..., Kernel]) -> None:
     kernel = start_kernel()
     with kernel.connect() as client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import defaultdict
 from importlib.util import find_spec
 from typing import Any
@@ -80,6 +81,9 @@ class History(ipython_history.HistoryManager):
         self._storing = threading.Lock()
         self._opening = threading.RLock()
         self.is_open = False
+        # Registers weakref's exit function before the shell registers its own, so that it is called later. It would
+        # close the database while the thread opens it, which crashes.
+        weakref.finalize(self, int).detach()
         super().__init__(*args, **kwargs)
 
     @property
@@ -144,8 +148,10 @@ class History(ipython_history.HistoryManager):
 
     def end_session(self) -> None:
         """Writes the rest, and ends the session. Does nothing if there is nothing to write and no session."""
-        if self.is_open or self.db_input_cache or self.db_output_cache:
-            super().end_session()
+        # The thread may be opening it.
+        with self._opening:
+            if self.is_open or self.db_input_cache or self.db_output_cache:
+                super().end_session()
 
     def close(self) -> None:
         """Stops the thread, and closes the database if it is open."""

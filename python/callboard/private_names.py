@@ -42,7 +42,13 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "asyncio:_get_running_loop",
         "Returns None where no loop runs: get_running_loop() raises an exception, which takes longer.",
-        ("aio/cancellation.py", "aio/wakeups.py", "nested_loops/hide_loop.py", "nested_loops/sigint.py"),
+        (
+            "aio/cancellation.py",
+            "aio/wakeups.py",
+            "nested_loops/hide_loop.py",
+            "nested_loops/sigint.py",
+            "nested_loops/wrap_runners.py",
+        ),
         _PYTHON,
     ),
     PrivateName("asyncio:_set_running_loop", _CONTEXT, ("nested_loops/hide_loop.py",), _PYTHON),

@@ -41,7 +41,7 @@ pub struct Sockets<E> {
     pub stdin: E,
     /// Publications.
     pub iopub: E,
-    /// Are you alive?
+    /// Heartbeats.
     pub heartbeat: E,
 }
 
@@ -49,11 +49,11 @@ pub struct Sockets<E> {
 pub struct Options {
     /// Signs and verifies messages; from the connection file.
     pub key: Vec<u8>,
-    /// What is answered without Python.
+    /// The contents of answers that need no Python.
     pub facts: KernelFacts,
     /// How long Python has to end after a shutdown was asked for.
     pub shutdown_deadline: Duration,
-    /// How long a client may not read from iopub before output of cells is dropped.
+    /// How long a client may leave iopub unread before output of cells is dropped.
     pub subscriber_patience: Duration,
     /// The process whose end ends the kernel.
     pub parent: Option<libc::pid_t>,
@@ -82,10 +82,9 @@ pub enum StartError {
     Ended,
 }
 
-/// A running kernel, as the Python side sees it. Every method may be called from any thread; none needs
-/// the GIL and, but for [`Kernel::close`], none waits.
+/// A running kernel, as the Python side sees it. Every method may be called from any thread, and none needs the GIL.
 pub struct Kernel {
-    /// The way to iopub.
+    /// Publishes on iopub.
     pub publisher: Publisher,
     /// The inbox of Python's main thread.
     pub shell: Arc<Inbox<Task>>,
@@ -118,10 +117,10 @@ struct Addresses {
 }
 
 /// Starts the actors: shell, stdin and iopub on a thread of their own, control and heartbeat on another.
-/// Returns when all of them are ready, which does not mean that Python is.
+/// Returns when all of them are ready; Python may not be.
 pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kernel, StartError> {
     let publisher = Publisher::new(Arc::new(Session::new(&options.key)));
-    // Before all else that is published.
+    // The first message that is published.
     publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
     let (ready, started) = mpsc::channel();
     let context = Assembly { publisher: publisher.clone() };
@@ -211,7 +210,7 @@ impl Assembly {
         }
         #[cfg(not(target_os = "linux"))]
         if watch_memory {
-            debug!("nobody is told when memory runs out: that works on Linux only");
+            debug!("memory is not watched: that works on Linux only");
         }
         if let Some(pid) = parent {
             let lifecycle = lifecycle.clone();
@@ -245,7 +244,7 @@ impl Assembly {
                 let jobs = control_router.start().recipient();
                 Ok(Socket::new(Channel::Control, control, verifier, jobs).start().recipient())
             };
-            // If nobody waits any more, the start has failed already.
+            // Without a receiver, the start has failed already.
             drop(opened.send(open()));
         });
         let control_socket = result.recv().map_err(|_| StartError::Ended)??;
@@ -265,7 +264,7 @@ impl Assembly {
 }
 
 impl Kernel {
-    /// Tells that a comm was opened or closed by Python.
+    /// Notes that Python has opened or closed a comm.
     pub fn comm(&self, event: CommEvent) {
         self.actors.comms.do_send(event);
     }
@@ -275,7 +274,7 @@ impl Kernel {
         self.actors.stdin.do_send(ask);
     }
 
-    /// Takes a question back.
+    /// Withdraws a question.
     pub fn withdraw(&self, withdraw: Withdraw) {
         self.actors.stdin.do_send(withdraw);
     }
@@ -294,13 +293,13 @@ impl Kernel {
         answered.recv().unwrap_or(Err(SubshellError::Ending))
     }
 
-    /// Deletes a subshell. The promise is kept when its thread has ended.
+    /// Deletes a subshell. Keeps the promise when its thread has ended.
     pub fn delete_subshell(&self, id: String, promise: Promise) {
         self.actors.router.do_send(DeleteSubshell { id, promise });
     }
 
-    /// Waits until what was answered and published is with the sockets (for `patience` at most), then
-    /// stops all actors and closes the sockets. Cells that wait are aborted.
+    /// Aborts cells that wait, waits for `patience` at most until all replies and publications are with the sockets,
+    /// then stops all actors and closes the sockets.
     pub fn close(&self, patience: Duration) {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
             return;
@@ -344,7 +343,7 @@ impl Actor for Signal {
 impl Signal {
     fn pass_on(&self, ctx: &mut Context<Self>) {
         if self.0.send(()).is_err() {
-            debug!("nobody waits for the end any more");
+            debug!("the thread that closed the kernel waits no more");
         }
         ctx.stop();
     }

@@ -1,4 +1,4 @@
-//! Which comms are open.
+//! The comms actor: which comms are open.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,13 @@ use crate::publisher::Publisher;
 use crate::wire::MessageType;
 use crate::wire::content::{Checked, CommInfo, CommInfoReply, CommInfoRequest, check, reply};
 
-/// Knows every open comm by id, from the messages that pass in both directions, so that
-/// `comm_info_request` is answered without Python.
+/// Knows every open comm from the messages of both directions, and answers `comm_info_request` without Python.
 pub struct Comms {
     publisher: Publisher,
     open: BTreeMap<String, String>,
 }
 
-/// Something happened to a comm, in either direction.
+/// A comm was opened or closed, by a client or by Python.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub enum CommEvent {
@@ -25,7 +24,7 @@ pub enum CommEvent {
     Opened {
         /// Its id.
         comm_id: String,
-        /// The name of the target that it talks to.
+        /// The name of its target.
         target_name: String,
     },
     /// It was closed.
@@ -46,7 +45,7 @@ pub struct Describe {
 }
 
 impl CommEvent {
-    /// What a content that was checked says of which comms are open.
+    /// The event that a checked content stands for.
     pub fn of(content: Checked) -> Option<Self> {
         match content {
             Checked::CommOpen { comm_id, target_name } => Some(Self::Opened { comm_id, target_name }),
@@ -55,7 +54,7 @@ impl CommEvent {
         }
     }
 
-    /// What a message of the kernel's own says of which comms are open.
+    /// The event that a message of the kernel itself stands for.
     pub fn of_published(kind: &MessageType, content: &[u8]) -> Option<Self> {
         match kind {
             MessageType::CommOpen | MessageType::CommClose => check(kind, content).ok().and_then(Self::of),
@@ -65,7 +64,7 @@ impl CommEvent {
 }
 
 impl Comms {
-    /// No comm is open.
+    /// An actor that knows no open comm.
     pub fn new(publisher: Publisher) -> Self {
         Self { publisher, open: BTreeMap::new() }
     }

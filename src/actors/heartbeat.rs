@@ -1,4 +1,4 @@
-//! The heartbeat: whatever comes in goes back.
+//! The heartbeat actor: sends all messages back.
 
 use std::task::{Context as TaskContext, Poll};
 

@@ -1,4 +1,4 @@
-//! The iopub actor: everything that is published, in one order.
+//! The iopub actor: sends all publications, in one order.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,23 +15,22 @@ use crate::transport::{Outbox, Transport};
 use crate::wire::content::IopubWelcome;
 use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, to_json};
 
-/// A request that has just had text waits this long for its next, so that a flood comes in few messages.
+/// Text of a request that has just had text waits this long, so that a flood needs few messages.
 const JOIN: Duration = Duration::from_millis(10);
 
-/// The first text after a quiet time waits this long: `print` writes a line and its end one by one, and
-/// frontends that store what they get would store two outputs.
+/// The first text after a quiet time waits this long: `print` writes a line and its end one by one, and frontends would
+/// store two outputs.
 const LINE: Duration = Duration::from_millis(1);
 
-/// A line whose end has not come by then waits this long for it, in all: the thread that prints it may have lost its
-/// turn on a busy machine.
+/// A line without its end waits this long in all: on a busy machine the thread that prints it may have lost its turn.
 const UNFINISHED: Duration = Duration::from_millis(4);
 
-/// Nothing is sent before somebody has subscribed, or this time has passed since the start. A client that restarts the
-/// kernel and sends its cells at once may be back on the shell channel before it is back on this one.
+/// Nothing is sent before the first subscription, or before this time has passed since the start: a client that restarts
+/// the kernel and sends cells at once may be back on shell before it is back on iopub.
 const FIRST_SUBSCRIBER: Duration = Duration::from_secs(5);
 
 /// The XPUB socket. Empties the [`Publisher`]'s queue in order, greets every new subscriber (JEP 65), and
-/// keeps what it cannot send yet: a slow subscriber slows those who publish, it costs no message.
+/// keeps what it cannot send yet: a slow subscriber slows the threads that publish, and costs no message.
 pub struct IoPub<T> {
     outbox: Outbox<T>,
     publisher: Publisher,
@@ -57,7 +56,7 @@ pub struct Drained;
 
 impl<T: Transport> IoPub<T> {
     /// An actor for an open socket, which empties the queue of `publisher`. When a subscriber has not read for
-    /// `patience`, nobody who prints waits for it any more.
+    /// `patience`, threads that print wait for it no longer.
     pub fn new(transport: T, publisher: Publisher, patience: Duration) -> Self {
         Self {
             outbox: Outbox::new(transport),
@@ -71,9 +70,9 @@ impl<T: Transport> IoPub<T> {
         }
     }
 
-    /// Moves entries from the queue to the socket until one of them has no more.
+    /// Moves entries to the socket until the queue is empty or the socket full.
     fn send(&mut self, task: &mut TaskContext<'_>) {
-        while !self.awaits_somebody(task) && self.has_room(task) {
+        while !self.awaits_subscriber(task) && self.has_room(task) {
             let Self { publisher, last_text, .. } = self;
             let mut due = None;
             let next = publisher.take(task.waker(), |text| {
@@ -110,7 +109,7 @@ impl<T: Transport> IoPub<T> {
         }
     }
 
-    fn awaits_somebody(&mut self, task: &mut TaskContext<'_>) -> bool {
+    fn awaits_subscriber(&mut self, task: &mut TaskContext<'_>) -> bool {
         if let Some(until) = self.awaited
             && (!self.draining.is_empty() || self.is_past(until, task))
         {
@@ -119,7 +118,7 @@ impl<T: Transport> IoPub<T> {
         self.awaited.is_some()
     }
 
-    /// Sends what was not sent yet. False if the socket has no room for it: a subscriber does not read.
+    /// Sends what waits in the outbox. False if the socket is full: a subscriber does not read.
     fn has_room(&mut self, task: &mut TaskContext<'_>) -> bool {
         if self.outbox.flush() {
             if self.refused_since.take().is_some() {
@@ -128,7 +127,7 @@ impl<T: Transport> IoPub<T> {
             return true;
         }
         let since = *self.refused_since.get_or_insert_with(Instant::now);
-        // A patience without end is one that the clock cannot show.
+        // A time that the clock cannot show never comes.
         if let Some(due) = since.checked_add(self.patience)
             && self.is_past(due, task)
         {
@@ -137,7 +136,7 @@ impl<T: Transport> IoPub<T> {
         false
     }
 
-    /// Whether this time has come. If not, the task is woken then.
+    /// Whether this time has come. If not, wakes the task then.
     fn is_past(&mut self, due: Instant, task: &mut TaskContext<'_>) -> bool {
         if due <= Instant::now() {
             return true;
@@ -147,7 +146,7 @@ impl<T: Transport> IoPub<T> {
     }
 }
 
-/// When text that may still grow is to be sent, if not now.
+/// When to send text that may still grow. None: now.
 fn hold_until(last: Option<&(Arc<Parent>, Instant)>, text: &Text) -> Option<Instant> {
     let (since, now) = (Instant::from_std(text.since), Instant::now());
     let mut due = since + LINE;

@@ -1,4 +1,4 @@
-//! Interrupt, shutdown, and the deadline after which the process ends whatever Python does.
+//! The lifecycle actor: interrupt, shutdown, and the deadline after which the process ends in any case.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Lifecycle {
     shell: Addr<Caller>,
     deadline: Duration,
     stopping: bool,
-    /// The cell that was told last that memory is low.
+    /// The cell that was warned last of low memory.
     warned: Option<String>,
 }
 
@@ -53,14 +53,14 @@ pub struct ParentEnded;
 pub struct MemoryLow {
     /// Bytes in use.
     pub used: u64,
-    /// Bytes that there are.
+    /// Bytes in all.
     pub limit: u64,
     /// Whether the limit is that of a container (cgroup), and not the machine's memory.
     pub of_container: bool,
 }
 
 impl Lifecycle {
-    /// Ends the process at the latest `deadline` after a shutdown was asked for.
+    /// An actor that ends the process at the latest `deadline` after a shutdown was requested.
     pub fn new(
         publisher: Publisher,
         process: Box<dyn Process>,
@@ -121,7 +121,7 @@ impl Handler<ParentEnded> for Lifecycle {
 impl Handler<MemoryLow> for Lifecycle {
     type Result = ();
 
-    /// Tells of it in the cell that runs; in each only once.
+    /// Warns in the cell that runs, once for each cell.
     fn handle(&mut self, MemoryLow { used, limit, of_container }: MemoryLow, _: &mut Self::Context) {
         let cell = self.publisher.foreground();
         if self.warned.as_ref() == Some(&cell.msg_id) {
@@ -135,7 +135,7 @@ impl Handler<MemoryLow> for Lifecycle {
             gib(used),
             gib(limit)
         );
-        // In the log as well: it says why, if the kernel is killed.
+        // In the log as well: if the kernel is killed, it says why.
         warn!("{told}");
         let text = format!(
             "callboard: {told}. When it is used up, the system ends the kernel and its variables are lost: delete what \

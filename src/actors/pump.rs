@@ -14,12 +14,12 @@ const BUDGET: usize = 64;
 
 /// An actor that owns a socket.
 pub(super) trait Pumped: Actor<Context = Context<Self>> {
-    /// Does what can be done on the socket now. Ready when the socket has closed for good.
+    /// Sends and receives what it can now. Ready when the socket has closed.
     fn pump(&mut self, ctx: &mut Context<Self>, task: &mut TaskContext<'_>) -> Poll<()>;
 }
 
-/// A future that pumps its actor's socket. The actor's mailbox and the socket are polled by one task, and
-/// after every message the actor has handled, so what a handler puts in the outbox goes out at once.
+/// A future that pumps the socket of its actor. One task polls the mailbox and the socket, the latter after every message
+/// that the actor has handled: what a handler puts into the outbox goes out at once.
 pub(super) struct Pump;
 
 impl<A: Pumped> ActorFuture<A> for Pump {
@@ -35,7 +35,7 @@ impl<A: Pumped> ActorFuture<A> for Pump {
     }
 }
 
-/// Receives up to a budget of messages. When it returns, the task will be woken for what is left or comes.
+/// Receives up to [`BUDGET`] messages. Afterwards the task is woken for those that are left or come.
 pub(super) fn receive<T: Transport>(
     outbox: &mut Outbox<T>,
     task: &mut TaskContext<'_>,
@@ -54,14 +54,14 @@ pub(super) fn receive<T: Transport>(
     Received::Some
 }
 
-/// What [`receive`] has seen of a socket.
+/// How far [`receive`] has emptied a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
-    /// There is nothing more for now.
+    /// It is empty.
     All,
-    /// A budget's worth; there may be more.
+    /// A budget of messages was taken; there may be more.
     Some,
-    /// The socket has closed for good.
+    /// It has closed.
     Closed,
 }
 

@@ -1,4 +1,4 @@
-//! The router: every request to the actor that answers it.
+//! The router: sends every request to the actor that answers it.
 
 use std::sync::Arc;
 
@@ -26,9 +26,9 @@ use crate::wire::content::{
 use crate::wire::run_mode::RunMode;
 use crate::wire::sanitize::clipped;
 
-/// Sends each [`Job`] on by message type, channel, subshell and run mode, and answers itself what needs neither
-/// Python nor another actor's state. There is one for the shell channel, which knows the subshells, and one for
-/// control on the control thread.
+/// Sends each [`Job`] on by message type, channel, subshell and run mode, and answers requests that need neither Python
+/// nor the state of another actor. One serves the shell channel and knows the subshells, one control, on the control
+/// thread.
 pub struct Router {
     routes: Routes,
     registry: Registry,
@@ -37,11 +37,11 @@ pub struct Router {
     meter: Meter,
 }
 
-/// Who knows the subshells.
+/// Where the subshells are registered.
 pub enum Registry {
-    /// This router.
+    /// With this router.
     Here(Subshells),
-    /// The router of the shell channel.
+    /// With the router of the shell channel.
     At(Recipient<Manage>),
 }
 
@@ -52,8 +52,7 @@ pub struct Routes {
     pub main: Addr<Subshell>,
     /// The Caller of the main thread: cells, comms.
     pub shell: CallerHandle,
-    /// Its child: completion, inspection, history, which are answered while a cell runs. Starts the threads of
-    /// further Callers.
+    /// Its child: completion, inspection, history, also while a cell runs. Starts the threads of further Callers.
     pub control: CallerHandle,
     /// The open comms.
     pub comms: Addr<Comms>,
@@ -61,7 +60,7 @@ pub struct Routes {
     pub lifecycle: Addr<Lifecycle>,
 }
 
-/// What never changes while the kernel runs.
+/// What does not change while the kernel runs.
 pub struct KernelFacts {
     /// What this kernel is.
     pub kernel_info: KernelInfoReply,
@@ -78,7 +77,7 @@ impl KernelFacts {
     }
 }
 
-/// What kernel info calls subshells (JEP 91).
+/// The name of subshells in kernel info (JEP 91).
 pub const SUBSHELLS: &str = "kernel subshells";
 
 impl Router {
@@ -138,7 +137,7 @@ impl Router {
         }
     }
 
-    /// A message of a comm goes to the main shell, or to the subshell that it names if the options say so.
+    /// Sends a message of a comm to the main shell, or to the subshell that it names if the options say so.
     fn dispatch_comm(&self, job: Job) {
         let named = job.subshell_id.as_deref().filter(|_| self.facts.comms_in_subshells);
         let caller =
@@ -153,8 +152,8 @@ impl Router {
         }
     }
 
-    /// A cell goes to the queue of its subshell, or to a Caller beside all queues. On the control channel there
-    /// is no queue: cells run on the control Caller's thread.
+    /// Sends a cell to the queue of its subshell, or to a Caller beside all queues. The control channel has no queue: its
+    /// cells run on the thread of the Caller `Control`.
     fn execute(&self, job: Job, content: ExecuteRequest) {
         let Routes { main, shell, control, .. } = &self.routes;
         let mode = RunMode::of(job.run_mode.as_ref(), &job.read_metadata, &content.code, content.silent);
@@ -185,8 +184,7 @@ impl Router {
         }
     }
 
-    /// There is no debugger yet, and kernel info says so; a client that asks all the same is told in the
-    /// form that the Debug Adapter Protocol has for it.
+    /// Refuses in the form of the Debug Adapter Protocol. There is no debugger yet, as kernel info says.
     fn refuse_debugging(&self, job: Job, DapRequest { seq, command }: DapRequest) {
         self.request(job).answer(&serde_json::json!({
             "type": "response",
@@ -205,7 +203,7 @@ impl Router {
             let message = format!("callboard does not know {kind} on the {channel} channel");
             self.request(job).refuse("UnknownMessageType", &message);
         } else {
-            // No reply is known, but clients wait for idle.
+            // There is no reply, but clients wait for idle.
             self.publisher.status(&job.parent, ExecutionState::Busy);
             self.publisher.status(&job.parent, ExecutionState::Idle);
         }
@@ -291,7 +289,7 @@ impl Handler<ListSubshells> for Router {
     }
 }
 
-/// Abort the queued cells of all shells, and every one that still comes in: the kernel is ending.
+/// Aborts the queued cells of all shells and every one that still comes: the kernel is ending.
 impl Handler<Close> for Router {
     type Result = ();
 
@@ -321,7 +319,7 @@ impl Handler<Inbound> for Router {
     fn handle(&mut self, inbound: Inbound, _: &mut Self::Context) {
         match inbound {
             Inbound::Job(job) => self.route(job),
-            // The asker is a subshell: jobs for it went the same way before.
+            // The subshell that asked got its jobs on the same way before.
             Inbound::Barrier(asker) => asker.do_send(Passed),
         }
     }

@@ -1,4 +1,4 @@
-//! The socket actors of shell, control and stdin: frames in, jobs out; replies in, frames out.
+//! The socket actors of shell, control and stdin: make jobs of frames, and send replies.
 
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -17,32 +17,31 @@ const BARRIER_PATIENCE: u32 = 1000;
 
 /// A ROUTER socket of one channel.
 ///
-/// Verifies what comes in and turns it into [`Job`]s that carry this actor as their reply address.
-/// What is malformed is logged and dropped.
+/// Verifies messages and makes [`Job`]s of them, with this actor as their reply address. Logs and drops malformed ones.
 pub struct Socket<T> {
     channel: Channel,
     outbox: Outbox<T>,
     verifier: Arc<Verifier>,
     drop_log: DropLog,
     router: Recipient<Inbound>,
-    /// Who has asked, and for how many more budgets of messages it may wait.
+    /// The recipients of barriers, and for how many more budgets of messages each may wait.
     barriers: Vec<(Recipient<Passed>, u32)>,
-    /// Pumps the socket when messages that could not be delivered are to be tried again.
+    /// Pumps the socket for another try of messages whose clients were not connected.
     retrying: Option<Waker>,
 }
 
-/// How long a prompt waits before it is tried again, if its client is not connected to the stdin socket yet.
+/// How long a prompt waits for another try while its client is not connected to stdin.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// What a socket actor hands on.
+/// What a socket actor sends to its router.
 #[derive(Message)]
 #[rtype(result = "()")]
 #[allow(clippy::large_enum_variant)] // nearly every one is a job, and actix boxes messages itself
 pub enum Inbound {
     /// A message came in.
     Job(Job),
-    /// Everything that had come in when this [`Barrier`] was asked for is ahead of it; the asker is to be
-    /// told on the way the jobs go.
+    /// All that had arrived when this [`Barrier`] was requested is ahead of it. Its recipient is told on the way of the
+    /// jobs.
     Barrier(Recipient<Passed>),
 }
 
@@ -61,7 +60,7 @@ impl<T: Transport> Socket<T> {
     pub fn new(channel: Channel, transport: T, verifier: Arc<Verifier>, router: Recipient<Inbound>) -> Self {
         Self {
             channel,
-            // A prompt is the only thing that a client is sent before it has sent something on this socket.
+            // A prompt is the only message for a client that may not have sent any on its socket.
             outbox: if channel == Channel::Stdin {
                 Outbox::patient(transport)
             } else {
@@ -80,7 +79,7 @@ impl<T: Transport> Actor for Socket<T> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // actix's own mailbox bound is not respected by `do_send`; replies are as many as requests.
+        // `do_send` ignores the bound of the mailbox; replies are as many as requests.
         ctx.spawn(Pump);
     }
 
@@ -114,8 +113,8 @@ impl<T: Transport> Pumped for Socket<T> {
                 }
             });
         }
-        // Everything that had arrived when a barrier was asked for is ahead of it once nothing is left to
-        // receive. Clients who send without a pause do not hold it up for ever.
+        // A barrier passes when nothing is left to receive: all that had arrived before is ahead of it then. Clients that
+        // send without a pause delay it by BARRIER_PATIENCE budgets at most.
         self.barriers.retain_mut(|(asker, patience)| {
             *patience -= 1;
             let passes = received != Received::Some || *patience == 0;

@@ -1,4 +1,4 @@
-//! The stdin actor: open prompts, each matched to its own answer.
+//! The stdin actor: sends prompts and matches answers to them.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,19 +30,19 @@ struct Open {
     answer: Arc<Answer>,
 }
 
-/// The place where the answer to one prompt arrives; the thread that asks waits on its wake fd.
+/// The place for the answer to one prompt. The thread that asks waits on its wake fd.
 pub struct Answer {
     value: Mutex<Option<String>>,
     wake_fd: WakeFd,
 }
 
 impl Answer {
-    /// No answer yet.
+    /// A place without an answer.
     pub fn new() -> io::Result<Self> {
         Ok(Self { value: Mutex::new(None), wake_fd: WakeFd::new()? })
     }
 
-    /// Rings when the answer is here.
+    /// Notified when the answer is here.
     pub fn wake_fd(&self) -> &WakeFd {
         &self.wake_fd
     }
@@ -64,13 +64,13 @@ impl Answer {
 pub struct Ask {
     /// The request whose code asks.
     pub parent: Arc<Parent>,
-    /// What to ask, and whether the answer is to be hidden.
+    /// The prompt, and whether to hide the answer.
     pub content: InputRequest,
     /// Where the answer goes.
     pub answer: Arc<Answer>,
 }
 
-/// Nobody waits for this answer any more.
+/// The thread that asked no longer waits for this answer.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Withdraw(pub Arc<Answer>);
@@ -84,7 +84,7 @@ impl Stdin {
     fn answered(&mut self, job: &Job) {
         let named = serde_json::from_slice::<Named>(&job.parent_header).ok().and_then(|p| p.msg_id);
         let by_id = |open: &Open| Some(&open.msg_id) == named.as_ref();
-        // A prompt that was withdrawn takes its late answer with it: it is not the answer to another one.
+        // The late answer to a withdrawn prompt is not the answer to another one.
         let ours = named.as_ref().is_some_and(|id| id.starts_with(self.publisher.session().id()));
         let by_client = |open: &Open| !ours && open.idents == job.parent.idents;
         let Some(at) = self.open.iter().position(by_id).or_else(|| self.open.iter().position(by_client))

@@ -18,11 +18,10 @@ use crate::wire::content::ExecuteRequest;
 
 /// The queue of one subshell's `execute_request`s; the main shell is the one without an id.
 ///
-/// Cells are posted to the Caller's thread at once, so that it goes from one to the next without a round
-/// trip; each begins only if its turn has come and nothing has aborted it. When a cell fails, the thread
-/// itself closes the [`QueueGate`] before it can begin another. This actor then has the socket put a mark behind
-/// everything that has arrived, and when the mark comes back it lets the failed cell's reply out, answers
-/// every cell ahead of the mark with `aborted`, and opens the gate.
+/// Cells go to the thread of the Caller at once, so that it needs no round trip from one to the next. Each begins when its
+/// turn has come, unless it is aborted. When a cell fails, the thread closes the [`QueueGate`] before it can begin
+/// another. This actor then has the socket put a mark behind all that has arrived. When the mark comes back, it releases
+/// the reply of the failed cell, answers every cell ahead of the mark with `aborted`, and opens the gate.
 pub struct Subshell {
     gate: Arc<QueueGate>,
     queue: VecDeque<Arc<Request>>,
@@ -32,15 +31,15 @@ pub struct Subshell {
     aborting: Aborting,
 }
 
-/// How long a cell of a subshell that was deleted may take to end. Then it is answered without its thread, which
-/// may be in C code for ever.
+/// How long a cell of a deleted subshell may take to end. Then it is answered without its thread, which may be in C code
+/// that never returns.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Whether cells that come in are run.
+/// Whether cells are aborted when they come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aborting {
     No,
-    /// Until everything that was sent before the failure is known to have come in.
+    /// Until all cells that were sent before the failure have come.
     UntilBarrier,
     /// The kernel is ending, or the subshell is deleted.
     ForGood,
@@ -56,7 +55,7 @@ pub struct Cell {
     pub content: ExecuteRequest,
 }
 
-/// Abort all queued cells and every one that still comes in: the kernel is ending.
+/// Abort all queued cells and every one that still comes: the kernel is ending.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Close;
@@ -73,7 +72,7 @@ pub struct Delete {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Settle {
-    /// Who is told.
+    /// Gets the [`Passed`].
     pub asker: Recipient<Passed>,
     /// Subshells that are to settle as well, after this one.
     pub others: Vec<Addr<Subshell>>,
@@ -99,9 +98,9 @@ impl Subshell {
         }
     }
 
-    /// Lets the reply of a failed cell out, if one waits, and answers those behind it.
+    /// Releases the reply of a failed cell, if one waits, and answers those behind it.
     fn abort_queued(&mut self) {
-        // One that runs stays: it reports when it is done.
+        // A cell that runs stays: it reports its end.
         self.queue.retain(|request| !(request.release() || request.abort()));
     }
 }
@@ -121,7 +120,7 @@ impl Handler<Cell> for Subshell {
                 self.queue.push_back(request.clone());
                 self.caller.addr.do_send(Dispatch(request));
             }
-            // Answered behind the cell that failed.
+            // Answered after the cell that failed.
             Aborting::UntilBarrier => self.queue.push_back(request),
             Aborting::ForGood => {
                 debug!(msg_id = request.job.parent.msg_id, "aborted: its shell is ending");
@@ -183,7 +182,7 @@ impl Handler<Delete> for Subshell {
         self.caller.addr.do_send(Stop);
         // Also if the queue is empty: there may be tasks.
         if canceller.push(Task::Cancel(self.caller.spec.id)).is_err() {
-            debug!("nobody cancels the cells of a deleted subshell: the kernel is ending");
+            debug!("the cells of a deleted subshell are not cancelled: the kernel is ending");
         }
         if self.queue.is_empty() {
             return;
@@ -201,7 +200,7 @@ impl Handler<Settle> for Subshell {
     type Result = ();
 
     fn handle(&mut self, Settle { asker, mut others }: Settle, _: &mut Self::Context) {
-        // The reports of the cells came first, and the replies that they let out go ahead of this.
+        // The reports of ended cells came first, so their replies are ahead of this.
         match others.pop() {
             Some(next) => next.do_send(Settle { asker, others }),
             None => self.socket.do_send(Barrier(asker)),

@@ -18,7 +18,7 @@ use crate::wire::content::{
 };
 use crate::wire::sanitize::quoted;
 
-/// The subshells, in the order they were made. The main shell is none of them.
+/// The subshells, oldest first, without the main shell.
 pub struct Subshells {
     all: Vec<Shell>,
     /// The Caller of the main thread: the parent of theirs.
@@ -59,12 +59,12 @@ pub enum SubshellError {
     Unknown(String),
 }
 
-/// Make a subshell, and say its id: as `create_subshell_request` does, for Python.
+/// Make a subshell and return its id, for Python.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct CreateSubshell(pub mpsc::Sender<Result<String, SubshellError>>);
 
-/// Delete a subshell as `delete_subshell_request` does, for Python: the promise is kept when its thread has ended.
+/// Delete a subshell, for Python, and keep the promise when its thread has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct DeleteSubshell {
@@ -74,7 +74,7 @@ pub struct DeleteSubshell {
     pub promise: Promise,
 }
 
-/// The ids of the subshells, for Python.
+/// Return the ids of the subshells, for Python.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ListSubshells(pub mpsc::Sender<Vec<String>>);
@@ -185,7 +185,7 @@ impl Subshells {
         Ok(caller)
     }
 
-    /// Aborts all their cells, and makes no more of them: the kernel is ending.
+    /// Aborts the cells of all subshells and makes no more subshells: the kernel is ending.
     pub fn close(&mut self) {
         self.closing = true;
         for queue in self.queues() {

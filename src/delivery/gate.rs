@@ -6,13 +6,14 @@ use actix::WeakRecipient;
 use actix::prelude::Message;
 use tracing::debug;
 
-/// What a subshell's queue and the thread that runs its cells share.
+/// Keeps queued cells from beginning after one has failed. Shared by the queue of a subshell and the thread that runs its
+/// cells.
 pub struct QueueGate {
     /// A cell has failed: no cell that was queued behind it may begin.
     aborting: AtomicBool,
     /// Whether this is the main shell.
     main: bool,
-    /// Weak, because the subshell owns its gate: it would never end.
+    /// Weak, because the subshell owns its gate and would never end.
     done: WeakRecipient<Done>,
 }
 
@@ -22,27 +23,27 @@ pub struct QueueGate {
 pub struct Done {
     /// The id of its request.
     pub msg_id: String,
-    /// It failed, and the cells queued behind it are not to run.
+    /// Whether it has failed and the cells queued behind it are not to run.
     pub abort: bool,
 }
 
 impl QueueGate {
-    /// A gate whose ended cells are reported to `done`.
+    /// An open gate that reports the ends of cells to `done`.
     pub fn new(main: bool, done: WeakRecipient<Done>) -> Self {
         Self { aborting: AtomicBool::new(false), main, done }
     }
 
-    /// Cells may begin again.
+    /// Lets cells begin again.
     pub fn resume(&self) {
         self.aborting.store(false, Ordering::Release);
     }
 
-    /// No queued cell may begin, until [`QueueGate::resume`].
+    /// Lets no queued cell begin until [`QueueGate::resume`].
     pub(super) fn close(&self) {
         self.aborting.store(true, Ordering::Release);
     }
 
-    /// Whether queued cells may not begin.
+    /// Whether no queued cell may begin.
     pub(super) fn is_closed(&self) -> bool {
         self.aborting.load(Ordering::Acquire)
     }

@@ -1,7 +1,7 @@
-//! The inbox of a Caller's thread: the one place where work crosses from Rust into Python.
+//! The inbox of a Caller's thread: the only place where work crosses from Rust into Python.
 //!
-//! A Rust thread pushes and, if the reader has been idle, rings a wake fd (a descriptor). The thread's event
-//! loop watches that descriptor and drains the inbox. No step needs the GIL on the pushing side.
+//! A Rust thread pushes and, if the reader has been idle, notifies a wake fd. The event loop of the reader watches that
+//! descriptor and drains the inbox. Pushing never needs the GIL.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,22 +10,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::os::wake_fd::WakeFd;
 
-/// A queue with a descriptor that is readable while there is something new in it.
+/// A queue with a descriptor that is readable while it has new work.
 pub struct Inbox<W> {
     queue: Mutex<Queue<W>>,
 }
 
 struct Queue<W> {
     work: VecDeque<W>,
-    /// The wake fd has been notified and the reader has not come yet.
+    /// The wake fd has been notified and the reader has not drained yet.
     armed: bool,
-    /// None when the reader is gone for good: the descriptor is free, whoever may still hold the inbox.
+    /// None when the reader has ended: the descriptor is free, even while others hold the inbox.
     wake_fd: Option<Arc<WakeFd>>,
 }
 
 impl<W> Queue<W> {
-    /// The wake fd, if the reader is to be woken; to be rung when the lock is released: the reader would only wait for
-    /// that.
+    /// Returns the wake fd if the reader needs waking. Notify it after unlocking, or the reader wakes only to block.
     fn arm(&mut self) -> Option<Arc<WakeFd>> {
         if std::mem::replace(&mut self.armed, true) { None } else { self.wake_fd.clone() }
     }
@@ -38,7 +37,7 @@ impl<W> Inbox<W> {
         Ok(Self { queue: Mutex::new(Queue { work: VecDeque::new(), armed: false, wake_fd }) })
     }
 
-    /// Adds work and wakes the reader. Hands the work back if the reader is gone.
+    /// Adds work and wakes the reader. Returns the work if the reader has ended.
     pub fn push(&self, work: W) -> Result<(), W> {
         let mut queue = self.lock();
         if queue.wake_fd.is_none() {
@@ -49,12 +48,12 @@ impl<W> Inbox<W> {
         Ok(())
     }
 
-    /// Wakes the reader, for work that is somewhere else.
+    /// Wakes the reader for work in another queue.
     pub fn notify(&self) {
         notify(self.lock());
     }
 
-    /// Takes everything. The wake fd is silenced before the queue is read: the other order loses wake-ups.
+    /// Takes everything. Clears the wake fd before it reads the queue; the other order loses wake-ups.
     pub fn drain(&self) -> VecDeque<W> {
         let mut queue = self.lock();
         if let Some(wake_fd) = &queue.wake_fd {
@@ -64,29 +63,29 @@ impl<W> Inbox<W> {
         std::mem::take(&mut queue.work)
     }
 
-    /// Refuses all further work and returns what was never taken. Nobody may watch the descriptor any more.
+    /// Refuses further work and returns what was never taken. The descriptor must not be watched any more.
     pub fn close(&self) -> VecDeque<W> {
         let mut queue = self.lock();
         queue.wake_fd = None;
         std::mem::take(&mut queue.work)
     }
 
-    /// How much waits to be taken.
+    /// How many pieces of work wait.
     pub fn len(&self) -> usize {
         self.lock().work.len()
     }
 
-    /// Whether nothing waits to be taken.
+    /// Whether no work waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The descriptor that is readable while there is something to drain; -1 once it is closed.
+    /// The descriptor that is readable while there is work; -1 once it is closed.
     pub fn fd(&self) -> RawFd {
         self.lock().wake_fd.as_ref().map_or(-1, |wake_fd| wake_fd.fd())
     }
 
-    /// Blocks until there is something to drain.
+    /// Blocks until there is work.
     pub fn wait(&self) -> io::Result<()> {
         let wake_fd = self.lock().wake_fd.clone();
         wake_fd.map_or(Ok(()), |wake_fd| wake_fd.wait())
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_wakes_the_reader_once_though_there_is_nothing_to_drain() {
+    fn a_notification_wakes_the_reader_once_though_there_is_no_work() {
         let inbox = Inbox::new().unwrap();
         assert!(!is_readable(&inbox));
         inbox.notify();
@@ -142,16 +141,16 @@ mod tests {
         assert!(is_readable(&inbox));
         inbox.wait().unwrap();
         assert!(inbox.drain().is_empty());
-        assert!(!is_readable(&inbox), "both rings were for the same reading");
+        assert!(!is_readable(&inbox), "both notifications were for the same reading");
         inbox.notify();
         assert!(is_readable(&inbox));
     }
 
     #[test]
-    fn rings_and_work_do_not_swallow_each_other() {
+    fn notifications_and_work_do_not_swallow_each_other() {
         let inbox = Inbox::new().unwrap();
-        for ring_first in [true, false] {
-            if ring_first {
+        for notify_first in [true, false] {
+            if notify_first {
                 inbox.notify();
             }
             inbox.push(1).unwrap();
@@ -163,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_inbox_has_no_descriptor_and_nobody_waits_for_it() {
+    fn a_closed_inbox_has_no_descriptor_and_wait_returns() {
         let inbox = Inbox::new().unwrap();
         assert!(inbox.close().is_empty());
         inbox.notify();
@@ -175,7 +174,7 @@ mod tests {
     #[test]
     fn no_wake_up_is_lost_in_20_000_rounds() {
         // Four threads push while the reader sleeps between drains. If one wake-up were lost, the reader
-        // would wait for ever.
+        // would wait without end.
         let inbox = Arc::new(Inbox::new().unwrap());
         let writers: Vec<_> = (0..4)
             .map(|writer| {

@@ -1,4 +1,4 @@
-//! A message on its way through the kernel.
+//! A message on its way from a socket to where it is answered.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::wire::{Frame, Frames, Incoming, MessageType, Metadata, Parent};
 pub enum Channel {
     /// Requests of clients, many of which need Python.
     Shell,
-    /// Requests that must be answered whatever Python does.
+    /// Requests that are answered at once, even while Python is busy.
     Control,
     /// Answers to prompts.
     Stdin,
@@ -31,7 +31,7 @@ impl Channel {
     }
 }
 
-/// Frames for a socket actor to send: how a reply finds its way back.
+/// The frames of a reply, for the socket actor that sends it.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Reply(pub Frames);
@@ -46,7 +46,7 @@ pub struct Job {
     pub subshell_id: Option<String>,
     /// The run mode that its header names.
     pub run_mode: Option<Value>,
-    /// Its id, identities and raw header, shared with everything it causes.
+    /// Its id, identities and raw header, shared with all messages that it causes.
     pub parent: Arc<Parent>,
     /// The parent header it carries, raw JSON.
     pub parent_header: Frame,

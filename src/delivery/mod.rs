@@ -1,5 +1,4 @@
-//! A request on its way: the job, the right to answer it, the inbox of the thread that works on it, and results that
-//! are not there yet.
+//! Requests on their way: the job, the right to answer it, the inbox of the thread that works on it, pending results.
 
 pub mod gate;
 pub mod inbox;

@@ -1,8 +1,8 @@
-//! A result that is not there yet, and everything that may happen to it from any thread: it is completed,
-//! cancelled and waited for, by Python threads and by actors. No step needs the GIL.
+//! A result that is not there yet. Python threads and actors complete it, cancel it and wait for it, on any thread and
+//! without the GIL.
 //!
-//! What Python calls a `Pending` is one of these and the Python objects that belong to it (the value, the
-//! callbacks). An actor only ever sees this side, so it can hold and drop one on any thread.
+//! Python's `Pending` is one of these with the Python objects that belong to it (the value, the callbacks). Actors see
+//! this side only, so they can hold and drop it on any thread.
 
 use std::future::Future;
 use std::mem;
@@ -17,19 +17,18 @@ use tracing::debug;
 /// How a [`Pending`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With a value. Which one, Python knows; it is None if an actor completed it.
+    /// With a value, which Python holds. It is None if an actor has completed it.
     Value,
-    /// With an exception that Python knows.
+    /// With an exception, which Python holds.
     Error,
-    /// Nobody is going to complete it with a value any more; set by an actor.
+    /// It will never have a value. Set by an actor.
     Lost {
         /// The name of the exception, such as `CallerStopped`.
         ename: String,
         /// What happened and what to do next.
         evalue: String,
     },
-    /// It was cancelled. So is one that ends in another way after its cancellation was asked for: a
-    /// cancellation cannot be undone.
+    /// It was cancelled. So is one that ends in another way after its cancellation was requested: that cannot be undone.
     Cancelled,
 }
 
@@ -43,11 +42,11 @@ pub struct Pending {
 struct State {
     /// How it ended, once it has.
     outcome: Option<Outcome>,
-    /// Why it is to be cancelled. Set as soon as that is asked for, which may be long before it ends.
+    /// Why it is to be cancelled. Set when that is requested, which may be long before the end.
     message: Option<String>,
-    /// Who carries out a cancellation.
+    /// Carries out a cancellation.
     canceller: Option<Waker>,
-    /// Who waits for the end, first come first.
+    /// Those that wait for the end, in order.
     waiters: Vec<(u64, Waiter)>,
     next_id: u64,
 }
@@ -74,50 +73,48 @@ impl State {
 }
 
 impl Pending {
-    /// One that is open.
+    /// An open one.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends it and wakes all who wait. False if it had ended already.
+    /// Ends it and wakes all waiters. False if it had ended already.
     pub fn complete(&self, outcome: Outcome) -> bool {
         self.settle(outcome).is_some()
     }
 
-    /// Ends it, and leaves it to the caller when those who wait are woken: when he drops them. None if it had
-    /// ended already.
+    /// Ends it and returns the waiters, which are woken when they are dropped. None if it had ended already.
     pub fn settle(&self, outcome: Outcome) -> Option<Waiters> {
-        // Nothing is woken or dropped with the lock held: that may run anybody's code.
+        // Wakes and drops nothing with the lock held: that may run foreign code.
         let settled = self.lock().settle(outcome);
         settled.map(|(_canceller, waiters)| waiters)
     }
 
-    /// Asks for its cancellation: ends it at once, or wakes who is to carry that out. Asking again adds to the
-    /// message. True if it is cancelled or going to be, false if it ended before anybody asked.
+    /// Requests its cancellation: wakes the canceller or, without one, ends it at once. Further requests add to the
+    /// message. True if it is cancelled or going to be, false if it ended before the first request.
     pub fn cancel(&self, message: Option<&str>) -> bool {
         match self.ask(message) {
             Asked::Ended => return self.cancelled(),
             Asked::Canceller(canceller) => canceller.wake(),
-            Asked::Nobody => {
+            Asked::AtOnce => {
                 self.complete(Outcome::Cancelled);
             }
         }
         true
     }
 
-    /// The first half of [`cancel`](Self::cancel): takes note that its cancellation is asked for, and leaves the
-    /// rest to the caller.
+    /// The first half of [`cancel`](Self::cancel): notes the request and leaves the rest to the calling code.
     pub fn ask(&self, message: Option<&str>) -> Asked {
         let mut state = self.lock();
         if state.outcome.is_some() {
             return Asked::Ended;
         }
         state.note(message);
-        state.canceller.clone().map_or(Asked::Nobody, Asked::Canceller)
+        state.canceller.clone().map_or(Asked::AtOnce, Asked::Canceller)
     }
 
-    /// From now on, who asks for a cancellation wakes `canceller`, and it is his to complete it. If somebody has
-    /// asked already, he is woken at once. False if it has ended already.
+    /// From now on a request for its cancellation wakes `canceller`, which must complete it; one that has come already
+    /// wakes it at once. False if it has ended already.
     pub fn set_canceller(&self, canceller: Waker) -> bool {
         let mut state = self.lock();
         if state.outcome.is_some() {
@@ -133,8 +130,8 @@ impl Pending {
         true
     }
 
-    /// Has `waker` woken when it ends. Returns an id to [forget](Self::forget) it by; None if it has ended
-    /// already, and then nobody is woken.
+    /// Wakes `waker` when it ends. Returns an id to [forget](Self::forget) it by; None, and nothing is woken, if it has
+    /// ended already.
     pub fn on_done(&self, waker: Waker) -> Option<u64> {
         self.add(Waiter::Waker(waker))
     }
@@ -156,7 +153,7 @@ impl Pending {
         Some(id)
     }
 
-    /// Does not wake this one any more. Does nothing if he has been woken.
+    /// Takes this waiter out. Does nothing if it has been woken.
     pub fn forget(&self, id: u64) {
         let mut state = self.lock();
         // The ids are in order.
@@ -177,17 +174,17 @@ impl Pending {
         self.lock().outcome.is_some()
     }
 
-    /// Whether its cancellation was asked for. It may still be open.
+    /// Whether its cancellation was requested. It may still be open.
     pub fn cancelled(&self) -> bool {
         self.lock().message.is_some()
     }
 
-    /// Why its cancellation was asked for, one reason a line; empty if nobody gave one. None if nobody asked.
+    /// Why its cancellation was requested, one reason a line; empty without reasons. None if it was not requested.
     pub fn message(&self) -> Option<String> {
         self.lock().message.clone()
     }
 
-    /// Waits for its end. For actors: Python threads use [`on_done`](Self::on_done) with a waker of their own.
+    /// Waits for its end. For actors; Python threads use [`on_done`](Self::on_done) with a waker of their own.
     pub fn wait(self: &Arc<Self>) -> Wait {
         Wait { pending: self.clone(), id: None }
     }
@@ -198,15 +195,15 @@ impl Pending {
     }
 }
 
-/// Who is to carry out a cancellation that was [asked for](Pending::ask).
+/// What carries out a cancellation that was [requested](Pending::ask).
 #[must_use]
 pub enum Asked {
-    /// It has ended: there is nothing to be done.
+    /// It has ended: do nothing.
     Ended,
-    /// This one is to be woken, and completes it.
+    /// Wake this canceller, which completes it.
     Canceller(Waker),
-    /// It is to be completed at once.
-    Nobody,
+    /// Complete it at once.
+    AtOnce,
 }
 
 /// An inbox that takes tokens. Its reader calls what it has registered under each.
@@ -233,18 +230,18 @@ impl Waiter {
     }
 }
 
-/// Those who have waited for something that has ended. Dropping it wakes them, first come first.
-#[must_use = "who waits is woken when this is dropped"]
+/// The waiters of a pending that has ended. Dropping this wakes them, in order.
+#[must_use = "waiters are woken when this is dropped"]
 pub struct Waiters(Vec<(u64, Waiter)>);
 
 impl Waiters {
-    /// Whether some of them wait behind an inbox.
+    /// Whether an inbox is among them.
     pub fn have_tokens(&self) -> bool {
         self.0.iter().any(|(_, waiter)| matches!(waiter, Waiter::Token(..)))
     }
 
-    /// Takes out those who wait behind one inbox. It is up to the caller, who must be the thread that drains it, to
-    /// wake them.
+    /// Takes out the tokens of one inbox. The calling thread must be the one that drains it, and calls what they stand
+    /// for itself.
     pub fn take_tokens<S: TokenSink>(&mut self, of: &Arc<S>) -> Vec<u64> {
         let theirs = |waiter: &mut (u64, Waiter)| match &waiter.1 {
             Waiter::Token(inbox, token) if ptr::addr_eq(Arc::as_ptr(inbox), Arc::as_ptr(of)) => Some(*token),
@@ -297,17 +294,17 @@ impl Drop for Wait {
     }
 }
 
-/// The duty to complete a [`Pending`], as an actor has it. If it is dropped, because the actor has ended or its
-/// mailbox is gone, the pending is [lost](Outcome::Lost), so that nobody waits for ever.
+/// The duty of an actor to complete a [`Pending`]. If it is dropped, because the actor or its mailbox has ended, the
+/// pending is [lost](Outcome::Lost): no thread waits without end.
 pub struct Promise(Arc<Pending>);
 
 impl Promise {
-    /// Who holds this has to complete `pending`.
+    /// The duty to complete `pending`.
     pub fn new(pending: Arc<Pending>) -> Self {
         Self(pending)
     }
 
-    /// Completes it and wakes all who wait. False if it had ended already.
+    /// Completes it and wakes all waiters. False if it had ended already.
     #[allow(clippy::must_use_candidate)]
     pub fn complete(self, outcome: Outcome) -> bool {
         self.0.complete(outcome)

@@ -1,5 +1,4 @@
-//! A request that a Python thread works on: everything it may say about it, in the order that the
-//! protocol wants.
+//! A request that a thread answers: busy, reply and idle, in the order of the protocol.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -18,25 +17,25 @@ use crate::wire::{Frame, Frames, MessageType, Outgoing, to_json, write_date};
 
 /// A job with the right to answer it.
 ///
-/// Its life: queued, then *either* begun (busy is published), answered and finished (the reply goes out and
-/// idle is published), *or* aborted. Which of the two is decided once, atomically, so a cell that starts at
-/// the moment its queue is aborted is never both.
+/// Its states: queued, then *either* begun (busy is published), answered and finished (the reply goes out and idle is
+/// published), *or* aborted. An atomic decides between the two, so a cell that begins while its queue is aborted is
+/// never both.
 pub struct Request {
-    /// What was asked.
+    /// The job.
     pub job: Job,
     /// The content of an `execute_request`, read.
     pub execute: Option<ExecuteRequest>,
     publisher: Publisher,
     gate: Option<Arc<QueueGate>>,
     state: AtomicU8,
-    /// The reply, from when it is made to when the request ends.
+    /// The reply, from its making to the end of the request.
     reply: Mutex<Option<Frames>>,
     started: OnceLock<DateTime<Utc>>,
 }
 
 const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
-/// The cell has failed, and its end waits until its subshell knows which cells were sent before.
+/// The cell has failed. Its end waits until its subshell knows which cells were sent before.
 const FAILED: u8 = 2;
 const FINISHED: u8 = 3;
 const ABORTED: u8 = 4;
@@ -56,7 +55,7 @@ impl Request {
         Self::queued(job, None, publisher, None)
     }
 
-    /// A queued `execute_request`; of the subshell that the gate belongs to, if it has a queue.
+    /// A queued `execute_request`. With a gate it is in the queue of a subshell.
     pub fn execute(
         job: Job,
         content: ExecuteRequest,
@@ -93,7 +92,7 @@ impl Request {
         &self.publisher
     }
 
-    /// Starts the request: publishes busy. False if it may not run; then its queue answers it.
+    /// Begins the request and publishes busy. False if it may not begin; then its queue answers it.
     pub fn begin(&self) -> bool {
         // The input of a cell follows its busy as soon as it runs.
         self.may_begin() && self.start(self.execute.as_ref().is_some_and(|execute| !execute.silent))
@@ -103,7 +102,7 @@ impl Request {
         !self.gate.as_ref().is_some_and(|gate| gate.is_closed())
     }
 
-    /// `has_more`: something else is published at once.
+    /// `has_more`: another message of the request follows at once.
     fn start(&self, has_more: bool) -> bool {
         if !self.move_on(QUEUED, BEGUN) {
             return false;
@@ -129,7 +128,7 @@ impl Request {
         }
     }
 
-    /// Makes the reply, which goes out when the request ends. Only the first one counts.
+    /// Makes the reply, which goes out when the request ends. Further ones are dropped.
     pub fn reply(&self, content: Vec<u8>, metadata: Option<Vec<u8>>, buffers: Vec<Frame>) {
         let Some(kind) = self.job.kind.reply() else {
             return;
@@ -179,9 +178,8 @@ impl Request {
 
     /// Ends the request: the reply goes out, and idle is published after everything else of the request.
     ///
-    /// When a cell fails and those behind it are not to run, that is told to its subshell, which
-    /// [releases](Request::release) the reply: a client that knows of the failure may send a cell that is to
-    /// run, so what was sent before must be known first.
+    /// When a cell fails and those behind it are not to run, its subshell [releases](Request::release) the reply: a
+    /// client that has seen the failure may send a cell that is to run, so the cells before it must be known first.
     pub fn finish(&self, status: ReplyStatus) {
         let stops = self.execute.as_ref().is_some_and(|execute| execute.stop_on_error && !execute.silent);
         self.finish_and(status == ReplyStatus::Error && stops);
@@ -208,7 +206,7 @@ impl Request {
         }
     }
 
-    /// Ends a request whose cell has failed; see [`Request::finish`]. False if it is not such a one.
+    /// Ends a request whose cell has failed; see [`Request::finish`]. False for other requests.
     pub fn release(&self) -> bool {
         let failed = self.move_on(FAILED, FINISHED);
         if failed {
@@ -235,15 +233,14 @@ impl Request {
         true
     }
 
-    /// Answers a request that cannot be worked on: busy, an error reply, idle. A cell shows the error.
+    /// Answers a request that cannot be carried out: busy, an error reply, idle. A cell shows the error.
     pub fn refuse(&self, ename: &str, evalue: &str) {
         if self.start(true) {
             self.fail(ename, evalue);
         }
     }
 
-    /// Answers a request that has begun and whose thread does not answer it. What that thread still says about it
-    /// is dropped.
+    /// Answers a request that has begun and that its thread does not answer. Later answers of that thread are dropped.
     pub fn give_up(&self, ename: &str, evalue: &str) {
         if self.state.load(Ordering::Acquire) == BEGUN {
             self.fail(ename, evalue);
@@ -274,14 +271,12 @@ impl Request {
     }
 }
 
-/// A request in the hands of the thread that is to answer it.
-///
-/// Dropping one that is unfinished answers it with an error: no client waits for ever because a thread
-/// ended.
+/// The duty of a thread to answer a request. Dropping it unfinished answers with an error: no client waits without end
+/// because a thread has ended.
 pub struct Assignment(Arc<Request>);
 
 impl Assignment {
-    /// Hands a request to a thread.
+    /// The duty to answer `request`.
     pub fn new(request: Arc<Request>) -> Self {
         Self(request)
     }
@@ -304,7 +299,7 @@ impl Drop for Assignment {
     fn drop(&mut self) {
         const LOST: &str = "the thread that was to answer this request has ended";
         match self.state.load(Ordering::Acquire) {
-            // Aborted cells are answered by their subshell; the others cannot wait for anybody.
+            // The subshell answers its aborted cells; nothing else answers the others.
             QUEUED if self.gate.as_ref().is_some_and(|gate| gate.is_closed()) => {}
             QUEUED => self.refuse("CallerStopped", LOST),
             _ => self.give_up("CallerStopped", LOST),

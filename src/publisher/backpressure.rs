@@ -38,7 +38,7 @@ impl Urgency {
     }
 }
 
-/// Whether the queue is too full, and who waits for room. Read without the lock of the queue.
+/// Whether the queue is too full, and the threads that wait for room. Read without the lock of the queue.
 #[derive(Default)]
 pub(super) struct Backpressure {
     /// The queue holds more than [`CONGESTED`] bytes.
@@ -65,7 +65,7 @@ impl Backpressure {
         room
     }
 
-    /// The queue takes no more: wait for nothing.
+    /// The queue is closed: no thread waits any more.
     pub fn close(&self) {
         self.congested.store(false, Ordering::Release);
     }

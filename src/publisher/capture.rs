@@ -1,8 +1,7 @@
-//! Output that is written to file descriptors 1 and 2, by C libraries and child processes, as output of
-//! the cell that runs.
+//! Publishes what C libraries and child processes write to file descriptors 1 and 2 as output of the cell that runs.
 //!
-//! A pipe stands in for each of the two; a thread of its own reads both. It never takes the GIL, so a C
-//! call that holds the GIL and prints megabytes cannot deadlock.
+//! A pipe replaces each of the two, and a thread reads both. It never takes the GIL, so a C call that holds the GIL and
+//! prints megabytes cannot deadlock.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,7 +18,7 @@ use crate::wire::content::StreamName;
 /// The descriptors 1 and 2 of the process, redirected.
 pub struct Capture {
     pipes: [Mutex<Pipe>; 2],
-    /// What 1 and 2 were before.
+    /// The descriptors that were 1 and 2 before.
     saved: [OwnedFd; 2],
     publisher: Publisher,
     stop: WakeFd,
@@ -60,7 +59,7 @@ impl Capture {
     pub fn drain(&self) {
         for pipe in &self.pipes {
             let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
-            // No more than that: a process that writes without a pause would keep the caller for ever.
+            // No more than that: a process that writes without a pause would keep the calling thread here.
             let mut left = pipe.waiting();
             while left > 0 {
                 match pipe.read_some(&self.publisher) {
@@ -71,7 +70,7 @@ impl Capture {
         }
     }
 
-    /// Gives the descriptors back and stops reading.
+    /// Restores the descriptors and stops reading.
     pub fn stop(&self) {
         self.drain();
         for (saved, fd) in self.saved.iter().zip([1, 2]) {
@@ -113,7 +112,7 @@ impl Capture {
                 }
             }
             if self.publisher.is_congested(Urgency::Output) {
-                // Whoever writes waits on the full pipe meanwhile.
+                // Meanwhile writers block on the full pipe.
                 self.publisher.when_room(Urgency::Output, self.room.clone());
                 if let Err(error) = self.room.wait() {
                     tracing::error!(%error, "output of C code and child processes is no longer held back");
@@ -150,7 +149,7 @@ impl Pipe {
     }
 }
 
-/// How many bytes at the start do not belong to a character that is cut off at the end.
+/// How many bytes there are before a character that is cut off at the end.
 fn whole_characters(bytes: &[u8]) -> usize {
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;
@@ -167,7 +166,7 @@ fn whole_characters(bytes: &[u8]) -> usize {
 }
 
 fn redirect(target: &OwnedFd, fd: RawFd) -> io::Result<()> {
-    // SAFETY: `target` is open; `fd` is 1 or 2 and inherited by child processes, as it should be.
+    // SAFETY: `target` is open; `fd` is 1 or 2, which child processes are to inherit.
     if unsafe { libc::dup2(target.as_raw_fd(), fd) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

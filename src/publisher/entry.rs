@@ -1,4 +1,4 @@
-//! What is published: messages, and text that still grows; with the thread that has written it.
+//! What is published: messages and growing text, and the thread that wrote them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,16 +12,16 @@ use crate::wire::{Frame, Frames, MessageType, Parent};
 pub enum Entry {
     /// A message.
     Message(Message),
-    /// Text of a stream, still growing.
+    /// Text of a stream, which still grows.
     Text(Text),
 }
 
 /// A message that waits.
 pub enum Message {
-    /// Encoded and signed, by the thread that has published it.
+    /// Encoded and signed by the thread that has published it.
     Encoded(Frames),
-    /// One that is small: the thread that sends it encodes it. The other one has more to do, and what one thread allocates
-    /// and another frees has both wait for each other in the allocator.
+    /// A small one, encoded by the thread that sends it: the publishing thread has more to do, and memory that one thread
+    /// allocates and another frees makes both wait in the allocator.
     Small(Small),
 }
 
@@ -63,11 +63,11 @@ impl Writer {
     }
 }
 
-/// What a thread has written.
+/// A message or text with its writer.
 pub struct Piece {
     /// The thread.
     pub writer: Writer,
-    /// What it was.
+    /// What it has written.
     pub what: What,
 }
 
@@ -75,7 +75,7 @@ pub struct Piece {
 pub enum What {
     /// Text that can be joined with more.
     Text(StreamName, String),
-    /// A message; with the stream it belongs to, and whether it ends a line, if it is text.
+    /// A message. If it is text: its stream, and whether it ends a line.
     Message(Message, Option<(StreamName, bool)>),
 }
 
@@ -90,7 +90,7 @@ impl What {
 }
 
 impl Entry {
-    /// What it takes in the queue.
+    /// How many bytes it takes in the queue.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Message(message) => message.bytes(),
@@ -100,13 +100,13 @@ impl Entry {
 }
 
 impl Message {
-    /// A small one, published now.
+    /// A small message, published now.
     pub fn small(parent: &Arc<Parent>, kind: &MessageType, metadata: Frame, content: Vec<u8>) -> Self {
         let (parent, kind) = (parent.clone(), kind.clone());
         Self::Small(Small { parent, kind, metadata, content, date: Utc::now() })
     }
 
-    /// What it takes in the queue.
+    /// How many bytes it takes in the queue.
     pub fn bytes(&self) -> usize {
         match self {
             Self::Encoded(frames) => frames.iter().map(|frame| frame.len()).sum(),

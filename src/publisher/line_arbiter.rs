@@ -1,9 +1,9 @@
-//! Whose turn it is to write: lines that several threads print into one cell are not cut into each other.
+//! Keeps lines whole that several threads print into one cell.
 //!
-//! `print` writes a line and its end one by one, and the interpreter may go on with another thread in between. So a
-//! line belongs to the thread that has begun it. What others have for the same cell meanwhile waits in the order it
-//! came, until the line has ended, its thread has flushed it, or half a second has passed: a line that is
-//! meant to stay open (a prompt, a progress bar) must not hold up anybody.
+//! `print` writes a line and its end one by one, and the interpreter may switch threads in between. So a line belongs to
+//! the thread that has begun it. Output of other threads for the same cell waits, in order, until the line ends, its
+//! thread flushes it, or half a second has passed: a line that stays open (a prompt, a progress bar) must not hold up
+//! other threads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use super::entry::{Piece, What, Writer};
 use crate::wire::Parent;
 use crate::wire::content::StreamName;
 
-/// For how long others wait for the end of a line. A thread among many gets its turn within the switch interval of
-/// each of the others (5 ms).
+/// How long other threads wait for the end of a line. A thread among many gets its turn after one switch interval (5 ms)
+/// of each of the others.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Requests whose lines were left open are forgotten when there are more than this.
+/// With more requests than this, those whose lines were left open are forgotten.
 const REMEMBERED: usize = 100;
 
-/// The open lines, and what waits for their ends.
+/// The open lines, and the output that waits for their ends.
 #[derive(Default)]
 pub struct LineArbiter {
     outputs: Vec<Output>,
@@ -40,8 +40,8 @@ struct Line {
 }
 
 impl LineArbiter {
-    /// Whether something may be published now, and if so, takes note of the line it begins or ends (`line`: its stream,
-    /// and whether it ends with the end of a line; none if it is no text).
+    /// Whether output may be published now; if so, notes the line that it begins or ends. `line`: its stream, and whether
+    /// it ends with the end of a line. None if it is no text.
     pub fn admits(
         &mut self,
         parent: &Arc<Parent>,
@@ -73,22 +73,22 @@ impl LineArbiter {
         admitted
     }
 
-    /// Text of C code and child processes: it waits for nobody, and nobody waits for the end of its lines.
+    /// Notes text of C code and child processes: it waits for no line, and no thread waits for its lines.
     pub fn note_foreign(&mut self, parent: &Arc<Parent>, name: StreamName) {
         if let Some(at) = self.position(parent) {
             self.outputs[at].open[name as usize] = None;
         }
     }
 
-    /// Keeps what may not be published yet.
+    /// Keeps output that may not be published yet.
     pub fn wait(&mut self, parent: &Arc<Parent>, piece: Piece, join_limit: usize) {
         let Some(at) = self.position(parent) else {
-            return; // what is refused is refused because of an output that is known
+            return; // output is refused only because of a known one
         };
         let waiting = &mut self.outputs[at].waiting;
         let last = waiting.len().saturating_sub(1);
-        // A thread goes on with its own unfinished line, or with the very last piece: the order in which
-        // threads have written is kept otherwise, because one may have told the other to.
+        // A thread continues its own unfinished line, or the very last piece. All else keeps the order of writing, because
+        // one thread may have told the other to write.
         if let What::Text(name, text) = &piece.what
             && let Some((at, own)) = waiting.iter_mut().enumerate().rfind(|(_, p)| p.writer == piece.writer)
             && let What::Text(known, before) = &mut own.what
@@ -101,7 +101,7 @@ impl LineArbiter {
         waiting.push_back(piece);
     }
 
-    /// The next piece that may be published after all.
+    /// The next waiting piece that may be published now.
     pub fn next(&mut self, now: Instant) -> Option<(Arc<Parent>, What)> {
         for at in 0..self.outputs.len() {
             let output = &mut self.outputs[at];
@@ -127,12 +127,12 @@ impl LineArbiter {
         None
     }
 
-    /// Everything that waits for a request, which ends: nothing waits for its lines any more.
+    /// Takes out all that waits for a request, which ends.
     pub fn release(&mut self, parent: &Arc<Parent>) -> VecDeque<Piece> {
         self.position(parent).map(|at| self.outputs.swap_remove(at).waiting).unwrap_or_default()
     }
 
-    /// Everything that waits for any request.
+    /// Takes out all that waits for any request.
     pub fn release_all(&mut self) -> Vec<(Arc<Parent>, What)> {
         let all = self.outputs.drain(..);
         all.flat_map(|output| {
@@ -141,7 +141,7 @@ impl LineArbiter {
         .collect()
     }
 
-    /// A thread wants its unfinished lines shown as they are.
+    /// Closes the unfinished lines of a thread, which wants them shown as they are.
     pub fn flush(&mut self, writer: Writer) {
         for output in &mut self.outputs {
             for line in &mut output.open {
@@ -150,14 +150,14 @@ impl LineArbiter {
         }
     }
 
-    /// When something that waits may be published, whatever happens; none if nothing waits.
+    /// When waiting output may be published at the latest. None if nothing waits.
     pub fn due(&self, now: Instant) -> Option<Instant> {
         let waiting = self.outputs.iter().filter(|output| !output.waiting.is_empty());
         let lines = waiting.flat_map(|output| output.open.iter().flatten());
         lines.filter(|line| line.holds(now)).map(|line| line.since + PATIENCE).min()
     }
 
-    /// Whether there is nothing to look after.
+    /// Whether no line is open and nothing waits.
     pub fn is_empty(&self) -> bool {
         self.outputs.is_empty()
     }
@@ -182,7 +182,7 @@ impl Output {
         self.open[name as usize].map(|line| line.owner)
     }
 
-    /// Whether another thread's line is open: on this stream, or for what is no text, on either.
+    /// Whether a line of another thread is open on this stream; on either stream if `name` is none.
     fn is_blocked(&self, writer: Writer, name: Option<StreamName>, now: Instant) -> bool {
         let lines =
             [StreamName::Stdout, StreamName::Stderr].into_iter().filter(|n| name.is_none_or(|it| it == *n));

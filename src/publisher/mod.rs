@@ -1,4 +1,4 @@
-//! The way to iopub: one queue for everything that is published, by any thread.
+//! Publishes on iopub: one queue for the messages of all threads.
 //!
 //! It is the mailbox of the `IoPub` actor. actix's own has no bound that `do_send` respects, and text must be joined
 //! while it waits.
@@ -26,14 +26,14 @@ use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, Se
 pub use self::backpressure::Urgency;
 pub use self::entry::{Entry, Message, Text};
 
-/// Text longer than this is encoded and signed by the thread that wrote it: it must not hold up the
-/// thread that serves the sockets.
+/// Text longer than this is encoded and signed by the thread that wrote it, so that it does not hold up the thread that
+/// serves the sockets.
 const ENCODE_HERE: usize = 64 * 1024;
 
 /// Messages with fewer bytes of metadata and content than this are encoded and signed by the thread that sends them.
 const SMALL: usize = 4096;
 
-/// What the JSON of a `stream` message has beside its text, and room for some escapes.
+/// The length of the JSON of a `stream` message without its text, with room for some escapes.
 const ROOM: usize = 128;
 
 /// Publishes on iopub. Cheap to clone; every method may be called from any thread and none blocks.
@@ -46,8 +46,7 @@ struct Shared {
     session: Arc<Session>,
     queue: Mutex<Queue>,
     backpressure: Backpressure,
-    /// The request whose cell runs, or ran last, on the main shell: what reaches the kernel from no
-    /// known context belongs to it.
+    /// The request whose cell runs, or ran last, on the main shell. Output of no known context belongs to it.
     foreground: Mutex<Arc<Parent>>,
 }
 
@@ -60,15 +59,15 @@ struct Printed<'a> {
 
 /// What the queue has for the actor that empties it.
 pub enum Next {
-    /// This is next.
+    /// The next one.
     Entry(Entry),
-    /// There is nothing but text that may still grow: it can wait as long as the caller likes.
+    /// Only text that may still grow, which the calling code wants to hold.
     Held,
-    /// There is nothing until then, when something need not wait for the end of a line any longer.
+    /// Nothing until then: output waits for the end of a line.
     Waits(Instant),
-    /// There is nothing.
+    /// Nothing.
     Empty,
-    /// There is nothing, and nothing will come any more.
+    /// Nothing, and nothing will come any more.
     Closed,
 }
 
@@ -95,13 +94,13 @@ impl Publisher {
         self.raw(parent, &C::TYPE, Frame::EMPTY_OBJECT, to_json(content), Vec::new());
     }
 
-    /// Publishes what the kernel does about a request.
+    /// Publishes the state of the kernel for a request.
     pub fn status(&self, parent: &Arc<Parent>, execution_state: ExecutionState) {
         self.content(parent, &Status { execution_state });
     }
 
-    /// Publishes that the kernel works on a request which has something else to publish at once: that takes this along.
-    /// The thread that sends is not woken twice.
+    /// Publishes busy for a request that publishes another message at once. Does not wake the thread that sends: the other
+    /// message does.
     pub fn busy_until_more(&self, parent: &Arc<Parent>) {
         let content = to_json(&Status { execution_state: ExecutionState::Busy });
         let message = Message::small(parent, &Status::TYPE, Frame::EMPTY_OBJECT, content);
@@ -219,7 +218,7 @@ impl Publisher {
     pub fn encode_text(&self, parent: &Parent, name: StreamName, text: &str) -> Frames {
         let session = self.session();
         let topic = format!("kernel.{}.stream.{}", session.id(), name.as_str()).into_bytes();
-        // With room for the text as it is: growing doubles what a large one takes.
+        // With room for the text: growing would double the memory for a large one.
         let mut content = Vec::with_capacity(text.len() + ROOM);
         // Writing to memory does not fail, and a name and a text always serialize.
         if serde_json::to_writer(&mut content, &Printed { name, text }).is_err() {
@@ -235,7 +234,7 @@ impl Publisher {
         })
     }
 
-    /// Asks for text that waits to grow to go out now; nobody waits for the end of the calling thread's lines.
+    /// Sends text that waits to grow, and closes the lines of the calling thread.
     pub fn flush(&self) {
         self.change(|queue| {
             queue.lines.flush(Writer::current());
@@ -247,7 +246,7 @@ impl Publisher {
         });
     }
 
-    /// Nothing more is taken; what waits still goes out.
+    /// Takes no more messages. Those that wait still go out.
     pub fn close(&self) {
         self.change(|queue| {
             queue.release_all();
@@ -289,9 +288,8 @@ impl Publisher {
         *self.shared.foreground.lock().unwrap_or_else(PoisonError::into_inner) = parent.clone();
     }
 
-    /// Takes the next entry. `waker` is woken when there is more. Text at the end of the queue is kept
-    /// back while `hold` says that its request has just had a message, unless it is large or someone has
-    /// asked for it.
+    /// Takes the next entry. Wakes `waker` when there is more. Keeps back text at the end of the queue while `hold` returns
+    /// true, unless it is large or was flushed.
     pub fn take(&self, waker: &Waker, hold: impl FnOnce(&Text) -> bool) -> Next {
         let mut queue = self.queue();
         if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {

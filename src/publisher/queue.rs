@@ -1,4 +1,4 @@
-//! What waits to be published, in order.
+//! The queue of messages and text that wait to be published.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,64 +18,64 @@ pub(super) const JOIN_LIMIT: usize = 64 * 1024;
 #[derive(Default)]
 pub(super) struct Queue {
     slots: VecDeque<Slot>,
-    /// What all of them and what waits in `lines` take.
+    /// How many bytes wait, here and in `lines`.
     pub bytes: usize,
-    /// Someone asked for waiting text to go out now.
+    /// Text that waits to grow is to go out now.
     pub flush: bool,
     pub closed: bool,
     pub waker: Option<Waker>,
     actor: Actor,
-    /// What waits for the end of another thread's line.
+    /// Output that waits for the end of a line of another thread.
     pub lines: LineArbiter,
-    /// For how long a subscriber had not read when output began to be dropped.
+    /// How long a subscriber had not read when output began to be dropped.
     pub stuck_for: Duration,
     /// The gaps in the queue, by the ids of their requests.
     gaps: HashMap<String, Arc<AtomicU64>>,
 }
 
-/// What the actor that empties the queue does.
+/// The state of the actor that empties the queue.
 #[derive(Default, PartialEq)]
 enum Actor {
-    /// It has found the queue empty.
+    /// Has found the queue empty.
     #[default]
     Sleeps,
-    /// There is something for it, and it has not been woken yet.
+    /// Has entries to take, and has not been woken yet.
     HasNews,
-    /// It has been woken, and has not found the queue empty since.
+    /// Has been woken, and has not found the queue empty since.
     Woken,
 }
 
 enum Slot {
     Entry(Entry),
-    /// Here output of a request was left out: how many bytes.
+    /// Output of a request was dropped here: how many bytes.
     Gap(Arc<Parent>, Arc<AtomicU64>),
 }
 
 impl Queue {
-    /// There is something for the actor.
+    /// Notes that there are entries for the actor.
     pub fn note_news(&mut self) {
         if self.actor == Actor::Sleeps {
             self.actor = Actor::HasNews;
         }
     }
 
-    /// What wakes the actor, if it is to be woken; for when the lock is released: it would only wait for that.
+    /// Returns the waker of the actor if it needs waking. Wake it after unlocking, or it wakes only to block.
     pub fn take_news(&mut self) -> Option<Waker> {
         if self.actor != Actor::HasNews {
             return None;
         }
-        // Without a waker it has not come yet, and will look when it does.
+        // Without a waker the actor has not come yet; it looks when it does.
         let waker = self.waker.clone()?;
         self.actor = Actor::Woken;
         Some(waker)
     }
 
-    /// The actor has taken what there was, and wants to be woken for more.
+    /// Notes that the actor has taken all entries and wants to be woken for more.
     pub fn sleep(&mut self) {
         self.actor = Actor::Sleeps;
     }
 
-    /// Publishes something when no other thread's line is in the way.
+    /// Publishes output when no line of another thread is open.
     pub fn put(&mut self, parent: &Arc<Parent>, writer: Writer, what: What) {
         let now = Instant::now();
         if self.lines.admits(parent, writer, what.line(), now) {
@@ -95,7 +95,7 @@ impl Queue {
             self.advance(now);
         } else {
             self.lines.wait(parent, Piece { writer, what: What::Text(name, text.to_owned()) }, JOIN_LIMIT);
-            // Somebody must look at the clock.
+            // The actor sets a timer for it.
             self.note_news();
         }
     }
@@ -108,7 +108,7 @@ impl Queue {
         self.note_news();
     }
 
-    /// Publishes something that follows everything of its request.
+    /// Publishes a message behind all output of its request.
     pub fn put_last(&mut self, parent: &Arc<Parent>, what: What) {
         for piece in self.lines.release(parent) {
             self.append(parent, piece.what);
@@ -117,7 +117,7 @@ impl Queue {
         self.note_news();
     }
 
-    /// Moves on what need not wait any longer.
+    /// Moves on output that no longer waits for a line.
     pub fn advance(&mut self, now: Instant) {
         if self.lines.is_empty() {
             return;
@@ -127,14 +127,14 @@ impl Queue {
         }
     }
 
-    /// Nothing waits for a line any more.
+    /// Moves on all output that waits for a line.
     pub fn release_all(&mut self) {
         for (parent, what) in self.lines.release_all() {
             self.append(&parent, what);
         }
     }
 
-    /// Leaves out output of a request. The gap is where it began.
+    /// Drops output of a request and leaves a gap in its place.
     pub fn leave_out(&mut self, parent: &Arc<Parent>, bytes: usize) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         if let Some(gap) = self.gaps.get(&parent.msg_id) {
@@ -155,12 +155,12 @@ impl Queue {
         }
     }
 
-    /// Whether nothing waits but for the end of a line.
+    /// Whether no entry can be taken; output may still wait for a line.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// The first entry; a gap as text that tells of it.
+    /// Takes the first entry. A gap becomes text that tells of it.
     pub fn pop(&mut self) -> Option<Entry> {
         let (parent, bytes) = match self.slots.pop_front()? {
             Slot::Entry(entry) => {
@@ -191,7 +191,7 @@ impl Queue {
             && last.text.len() + text.len() <= JOIN_LIMIT
             && (Arc::ptr_eq(&last.parent, parent) || last.parent.msg_id == parent.msg_id)
         {
-            // Whoever wrote the first part has woken the actor.
+            // The writer of the first part has woken the actor.
             last.text.push_str(text);
             return;
         }

@@ -62,7 +62,7 @@ fn large_text_does_not_wait_and_makes_congestion_visible() {
 }
 
 #[test]
-fn who_waits_for_room_is_told_when_half_of_it_is_free() -> std::io::Result<()> {
+fn waiting_threads_are_notified_when_half_of_the_room_is_free() -> std::io::Result<()> {
     let (publisher, a) = (publisher(), parent("a"));
     for _ in 0..3 {
         publisher.text(&a, StreamName::Stdout, &"x".repeat(CONGESTED / 2 - 1000));
@@ -91,7 +91,7 @@ impl std::task::Wake for Count {
 }
 
 #[test]
-fn who_sends_is_woken_once_and_not_for_a_busy_that_more_follows() {
+fn the_actor_is_woken_once_and_not_for_a_busy_that_a_message_follows() {
     let (publisher, a, woken) = (publisher(), parent("a"), Arc::new(Count::default()));
     let waker = Waker::from(woken.clone());
     for round in 1..3 {
@@ -108,7 +108,7 @@ fn who_sends_is_woken_once_and_not_for_a_busy_that_more_follows() {
 }
 
 #[test]
-fn a_closed_publisher_gives_out_what_it_has_and_takes_no_more() {
+fn a_closed_publisher_sends_what_it_has_and_takes_no_more() {
     let (publisher, a) = (publisher(), parent("a"));
     publisher.text(&a, StreamName::Stdout, "1");
     publisher.close();

@@ -271,7 +271,7 @@ impl Pending {
                 _ => this.ask_canceller(py, msg)?,
             },
             Asked::Canceller(canceller) => canceller.wake(),
-            Asked::Nobody => Self::settle(slf, None)?,
+            Asked::AtOnce => Self::settle(slf, None)?,
         }
         Ok(this.inner.cancelled())
     }

@@ -1,8 +1,8 @@
 //! Sockets in memory, for tests that drive the actors.
 //!
-//! [`pair`] gives the kernel's end and the test's end. The test's end can also stop reading
-//! ([`Peer::stall`]), hold back what it sends ([`Peer::delay`]) and let single clients vanish
-//! ([`Peer::vanish`], [`Peer::appear`]), as real networks do.
+//! [`pair`] returns the end of the kernel and that of the test, which can imitate a network: stop reading
+//! ([`Peer::stall`]), hold back messages ([`Peer::delay`]), disconnect single clients ([`Peer::vanish`],
+//! [`Peer::appear`]).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +65,7 @@ impl Peer {
         self.network().stalled = true;
     }
 
-    /// What is sent from now on reaches the kernel at once and together, at [`Peer::resume`].
+    /// Holds back what is sent from now on; at [`Peer::resume`] the kernel gets all of it at once.
     pub fn delay(&self) {
         self.network().delayed = true;
     }
@@ -80,12 +80,12 @@ impl Peer {
         }
     }
 
-    /// The client with this identity is gone: what is sent to it is unroutable.
+    /// Disconnects the client with this identity: messages to it are unroutable.
     pub fn vanish(&self, identity: &[u8]) {
         self.network().vanished.insert(identity.to_vec());
     }
 
-    /// The client with this identity can be reached again.
+    /// Connects the client with this identity again.
     pub fn appear(&self, identity: &[u8]) {
         self.network().vanished.remove(identity);
     }

@@ -1,7 +1,7 @@
-//! What a socket actor needs of a socket: receive whole messages, try to send one.
+//! Sockets as actors use them: receive whole messages, try to send one.
 //!
-//! Two implementations: [`zmq`] over real sockets, [`fake`] in memory, so that integration tests drive
-//! the whole system of actors without a network.
+//! Two implementations: [`zmq`] over real sockets, and [`fake`] in memory for tests of the whole system of actors
+//! without a network.
 
 pub mod curve;
 pub mod fake;
@@ -18,12 +18,11 @@ pub use outbox::Outbox;
 
 /// An open socket, on the thread that serves it.
 pub trait Transport: Unpin + 'static {
-    /// Takes the next whole message. When pending, the task is woken for anything that happens on the
-    /// socket, room to send included: so call this last before returning `Pending`.
+    /// Takes the next whole message. When pending, the task is woken for any event on the socket, room to send
+    /// included: call this last before returning `Pending`.
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frames, TransportError>>;
 
-    /// Sends a message if there is room for it now. What is not sent yet stays in `frames`; so does one that is
-    /// unroutable.
+    /// Sends a message if there is room for it now. Leaves in `frames` what is not sent, also of an unroutable message.
     fn try_send(&mut self, frames: &mut Frames) -> Result<Sent, TransportError>;
 
     /// Puts the subscription that was received last into force. For publishers only.

@@ -16,14 +16,14 @@ use crate::wire::Frames;
 pub struct Outbox<T> {
     transport: T,
     waiting: VecDeque<Waiting>,
-    /// Messages whose clients are not connected; none if those are dropped.
+    /// Messages whose clients are not connected. None if such messages are dropped.
     stranded: Option<Vec<Waiting>>,
 }
 
 /// A message that is to be sent.
 struct Waiting {
     frames: Frames,
-    /// Since when its client is known not to be connected.
+    /// When its client was first found not to be connected.
     stranded: Option<Instant>,
 }
 
@@ -42,8 +42,8 @@ impl<T: Transport> Outbox<T> {
         Self { transport, waiting: VecDeque::new(), stranded: None }
     }
 
-    /// An outbox that keeps a message whose client is not connected: [`Outbox::retry`] tries it again. A client's connections
-    /// are made one by one, so that it may ask on one socket before it can be reached on another.
+    /// An outbox that keeps messages whose clients are not connected, for [`Outbox::retry`]. A client connects its
+    /// sockets one by one: it may send a request on one before it can be reached on another.
     pub fn patient(transport: T) -> Self {
         Self { stranded: Some(Vec::new()), ..Self::new(transport) }
     }
@@ -53,8 +53,8 @@ impl<T: Transport> Outbox<T> {
         self.stranded.as_ref().is_some_and(|stranded| !stranded.is_empty())
     }
 
-    /// Tries the messages again whose clients were not connected, at the next [`Outbox::poll`]. Those that have waited for
-    /// half a minute are given up.
+    /// Tries messages again whose clients were not connected, at the next [`Outbox::poll`]. Drops those that have
+    /// waited for 30 s.
     pub fn retry(&mut self) {
         for waiting in self.stranded.iter_mut().flat_map(std::mem::take) {
             if waiting.stranded.is_some_and(|since| since.elapsed() >= PATIENCE) {
@@ -70,11 +70,10 @@ impl<T: Transport> Outbox<T> {
         self.waiting.push_back(frames.into());
     }
 
-    /// Puts the subscription that was received last into force, with a message that its subscriber gets
-    /// before all others.
+    /// Accepts the subscription that was received last, with a message that its subscriber gets before all others.
     pub fn greet(&mut self, topic: &[u8], welcome: Frames) {
         match self.transport.subscribe(topic) {
-            // What waits has not been sent to anybody, not even in part.
+            // The messages that wait have not been sent in part: a new first one cuts none of them.
             Ok(()) => self.waiting.push_front(welcome.into()),
             Err(problem) => error!(%problem, "a subscriber of iopub was not admitted"),
         }

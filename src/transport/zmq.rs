@@ -1,9 +1,8 @@
 //! Real sockets: libzmq through tmq.
 //!
-//! The only file that sends and receives through zmq and tmq. tmq has no builder for XPUB, so every socket is made with the `zmq`
-//! crate and handed to tmq's `Pair` through its doc-hidden trait `FromZmqSocket`: `Pair` only says that
-//! both directions are wanted. tmq receives and watches the descriptor. Sending goes to the socket
-//! itself, because tmq's sink copies every frame, and large output and buffers would be copied once more.
+//! The only file that knows tmq. tmq has no builder for XPUB, so every socket is made with the `zmq` crate and given to
+//! tmq's `Pair`, which receives and sends, through its doc-hidden trait `FromZmqSocket`. tmq receives and watches the
+//! descriptor. Sends go to the socket itself: tmq's sink copies every frame, large ones included.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -19,11 +18,11 @@ use crate::os::files::{SOCKET_PATH_LIMIT, for_owner_only};
 use crate::transport::curve::CurveKeys;
 use crate::wire::{Frame, Frames};
 
-/// Frames up to this many bytes are copied when sent, larger ones are moved: libzmq frees them on its own thread.
+/// Frames up to this many bytes are copied when sent, which costs less than having libzmq free them. Larger ones are moved.
 const COPIED_WHEN_SENT: usize = 16 * 1024;
 
-/// Frames up to this many bytes are copied when received, so that they do not keep the memory of libzmq alive that
-/// several small messages share; larger ones are lent.
+/// Frames up to this many bytes are copied when received: small messages share memory of libzmq, and one frame would keep
+/// all of it. Larger ones are lent.
 const COPIED_WHEN_RECEIVED: usize = 4 * 1024;
 
 /// How long closing a socket waits for messages that are still on their way, milliseconds.
@@ -32,12 +31,12 @@ const LINGER_MS: i32 = 1000;
 /// How many messages may wait for one subscriber of iopub before the kernel holds back.
 const IOPUB_HIGH_WATER_MARK: i32 = 1000;
 
-/// How long what comes in on iopub may be, in bytes: a subscription, that is a byte and a topic. libzmq keeps a node of
-/// its own for each byte of a topic; a connection that sends more is closed.
+/// How long a message to iopub may be, in bytes: a subscription, which is a byte and a topic. libzmq keeps a node for each
+/// byte of a topic. It closes a connection that sends more.
 const LONGEST_SUBSCRIPTION: i64 = 1024;
 
 /// How long a frame of a heartbeat may be, in bytes, and how many of them may wait in each direction for one client.
-/// They are not signed: whoever can connect could fill the memory with echoes that it does not read.
+/// They are not signed: without limits, any process that can connect could fill the memory with unread echoes.
 const LONGEST_HEARTBEAT: i64 = 1024 * 1024;
 const HEARTBEAT_HIGH_WATER_MARK: i32 = 100;
 
@@ -59,7 +58,7 @@ pub struct BindError {
     address: String,
     reason: String,
     hint: &'static str,
-    /// Another one has this address already.
+    /// Another socket has this address already.
     pub in_use: bool,
 }
 
@@ -106,8 +105,8 @@ pub struct Bound {
     pub address: String,
 }
 
-/// Binds a socket; with keys, it takes only clients that know the public one, and encrypts. Port 0 (tcp) lets the system
-/// choose. The file of an ipc socket can be used by its owner only, wherever it is.
+/// Binds a socket. With keys, it encrypts and accepts only clients that know the public key. Port 0 (tcp) lets the system
+/// choose. Only the owner of the process can use the file of an ipc socket, in any folder.
 pub fn bind(
     context: &zmq::Context,
     role: Role,
@@ -130,9 +129,9 @@ pub fn bind(
         }
         match role {
             Role::Router => {
-                // A client that comes back under its old identity takes it over; a reply to one that
-                // has gone is an error to log instead of a silent loss; and a client that does not
-                // read its replies never holds up the others.
+                // Handover: a client that comes back under its old identity takes it over. Mandatory: a reply to a
+                // client that has gone is an error, not a silent loss. No high-water mark: a client that does not
+                // read its replies does not delay the others.
                 socket.set_router_handover(true)?;
                 socket.set_router_mandatory(true)?;
                 socket.set_sndhwm(0)?;
@@ -144,9 +143,8 @@ pub fn bind(
                 socket.set_maxmsgsize(LONGEST_HEARTBEAT)?;
             }
             Role::Publisher => {
-                // Tell of every new subscriber, and let us put its subscription into force, so that it is
-                // greeted before it gets anything else; and refuse to send, rather than drop, when one of
-                // them is full.
+                // Manual: the actor accepts each subscription, and greets its subscriber before any other message.
+                // No drop: sending is refused while the queue of a subscriber is full.
                 switch_on(&mut socket, zmq_sys::ZMQ_XPUB_MANUAL)?;
                 switch_on(&mut socket, zmq_sys::ZMQ_XPUB_NODROP)?;
                 socket.set_sndhwm(IOPUB_HIGH_WATER_MARK)?;
@@ -228,7 +226,7 @@ impl Transport for Socket {
                     return Ok(Sent::Later);
                 }
                 (Err(zmq::Error::EHOSTUNREACH), kept) => {
-                    // Refused at the first frame: the message is whole, if somebody wants to try again.
+                    // Refused at the first frame: the message is still whole and can be tried again.
                     if let Some(frame) = kept {
                         frames.push_front(frame);
                     }

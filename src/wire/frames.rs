@@ -6,8 +6,8 @@ use std::ops::Deref;
 
 use super::{DELIMITER, EMPTY_OBJECT};
 
-/// The bytes of one frame. They are not copied on their way: made of bytes that it owns, that are part of the program,
-/// or that belong to another type, such as a message that a socket has received.
+/// The bytes of one frame, without a copy: owned, part of the program, or lent by another type such as a message that a
+/// socket has received.
 pub struct Frame(Bytes);
 
 enum Bytes {
@@ -59,7 +59,7 @@ impl From<Vec<u8>> for Frame {
 }
 
 impl From<&[u8]> for Frame {
-    /// Copies the bytes, but for those that most messages have in common.
+    /// Copies the bytes, except those that most messages have in common.
     fn from(bytes: &[u8]) -> Self {
         match bytes {
             EMPTY_OBJECT => Self::EMPTY_OBJECT,

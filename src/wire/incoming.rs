@@ -1,4 +1,4 @@
-//! Reading a message from frames.
+//! Reads a message from frames.
 
 use thiserror::Error;
 
@@ -14,7 +14,7 @@ use crate::wire::sanitize::clipped;
 pub struct Incoming {
     /// The routing identities that a ROUTER socket put in front; a reply goes to the same ones.
     pub idents: Vec<Vec<u8>>,
-    /// The header as it stood, to be echoed as the parent of every message this one causes.
+    /// The header as it came: every message that this one causes echoes it as its parent.
     pub raw_header: Vec<u8>,
     /// The header, read.
     pub header: Header,
@@ -32,7 +32,7 @@ pub struct Incoming {
     pub buffers: Vec<Frame>,
 }
 
-/// Why frames are not a message. All of these are logged and the frames dropped.
+/// Why frames are not a message. They are logged and dropped.
 #[derive(Debug, Error)]
 pub enum WireError {
     /// There is no `<IDS|MSG>` frame.
@@ -64,7 +64,7 @@ pub enum WireError {
     },
 }
 
-/// Reads what clients send, with one memory of replays for all channels.
+/// Decodes messages of clients, with one [`ReplayGuard`] for all channels.
 pub struct Verifier {
     signer: Signer,
     replays: ReplayGuard,
@@ -83,7 +83,7 @@ impl Verifier {
 }
 
 impl Incoming {
-    /// Reads frames: counts before it indexes, verifies before it parses.
+    /// Reads frames. Counts before it indexes, and verifies before it parses.
     pub fn decode(frames: Frames, signer: &Signer, replays: &ReplayGuard) -> Result<Self, WireError> {
         let count = frames.len();
         let at = frames.iter().position(|frame| &**frame == DELIMITER);
@@ -101,13 +101,13 @@ impl Incoming {
             Ok(_) => {}
         }
         let read: Header = serde_json::from_slice(&header).map_err(WireError::BadHeader)?;
-        // What serde forgives (a list for a struct, bytes that are no text where it does not look) other clients do not.
+        // Serde accepts what other clients do not: a list for a struct, invalid UTF-8 in fields that it ignores.
         let refused = |part| WireError::NotAnObject { part };
         object_text(&header).ok_or(refused("header"))?;
         read_object::<IgnoredAny>(&parent).ok_or(refused("parent header"))?;
         let read_metadata = read_object(&metadata).ok_or(refused("metadata"))?;
         let kind = MessageType::parse(&read.msg_type);
-        // Copied only now: whoever sends what is not signed can make them as long as they like.
+        // Copied only now: without a signature they can be of any length.
         let idents = idents.into_iter().map(Frame::into_vec).collect();
         Ok(Self {
             idents,
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_trust_or_read() {
+    fn refuses_wrong_signatures_headers_and_metadata() {
         let good = r#"{"msg_id":"m1","msg_type":"x"}"#;
         assert!(matches!(decode(request(b"wrong", good)), Err(WireError::BadSignature)));
         for header in
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_show_no_more_than_can_be_read() {
+    fn errors_are_short() {
         let header = format!("\"{}\"", "\u{1f980}\\n".repeat(100_000));
         let error = decode(request(b"key", &header)).unwrap_err().to_string();
         assert!(error.contains("expected struct Header") && error.chars().count() < 500, "{error:.2000}");

@@ -1,5 +1,4 @@
-//! The message types of the Jupyter protocol 5.5, as one enum: a string from the wire becomes a type
-//! here, once.
+//! The message types of the Jupyter protocol 5.5, as one enum.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ macro_rules! message_types {
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum MessageType {
             $($(#[$doc])* $variant,)+
-            /// A type this kernel does not know; the text is what the header said.
+            /// A type that this kernel does not know, as the header names it.
             Unknown(String),
         }
 
@@ -45,17 +44,17 @@ message_types! {
     InspectRequest = "inspect_request",
     /// What the object is.
     InspectReply = "inspect_reply",
-    /// Ask how the code at the cursor can go on.
+    /// Ask for completions at the cursor.
     CompleteRequest = "complete_request",
-    /// How it can go on.
+    /// The completions.
     CompleteReply = "complete_reply",
     /// Ask for earlier inputs.
     HistoryRequest = "history_request",
     /// The earlier inputs.
     HistoryReply = "history_reply",
-    /// Ask whether code can be run as it stands.
+    /// Ask whether code is complete.
     IsCompleteRequest = "is_complete_request",
-    /// Whether it can.
+    /// Whether it is.
     IsCompleteReply = "is_complete_reply",
     /// Ask for the ports of all channels.
     ConnectRequest = "connect_request",
@@ -123,7 +122,7 @@ message_types! {
     DebugEvent = "debug_event",
     /// Greets a new subscriber of iopub (JEP 65).
     IopubWelcome = "iopub_welcome",
-    /// Ask the person at the frontend for a line.
+    /// Ask the user for a line.
     InputRequest = "input_request",
     /// The line.
     InputReply = "input_reply",
@@ -132,7 +131,7 @@ message_types! {
 impl MessageType {
     /// The type of the reply to this request; `None` where the protocol has no reply.
     ///
-    /// An unknown `x_request` is answered with `x_reply`, so that its client does not wait forever.
+    /// An unknown `x_request` is answered with `x_reply`, or its client would wait without end.
     pub fn reply(&self) -> Option<Self> {
         let stem = self.as_str().strip_suffix("_request")?;
         if *self == Self::InputRequest {

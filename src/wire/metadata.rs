@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::object::read_object;
 
-/// The fields of a message's metadata that say where its cell runs. Metadata is the client's own: what cannot be read
-/// says nothing.
+/// The fields of a message's metadata that can name a run mode. Clients own their metadata, so fields that cannot be
+/// read are ignored.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Metadata {

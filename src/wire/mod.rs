@@ -1,8 +1,8 @@
 //! The Jupyter messaging protocol 5.5 on the wire: frames, signatures, headers and contents.
 //!
 //! A message is `[identity…, "<IDS|MSG>", signature, header, parent_header, metadata, content,
-//! buffer…]` ("The Wire Protocol" in the Jupyter messaging specification). The four dicts stay raw
-//! JSON until someone needs them; buffers are never looked at.
+//! buffer…]` ("The Wire Protocol" in the Jupyter messaging specification). The four dicts are kept as raw JSON and read
+//! once each; buffers are never read. This room knows no socket.
 
 pub mod content;
 mod frames;
@@ -30,7 +30,7 @@ pub use signature::{ReplayGuard, Signer};
 /// The version of the messaging protocol that this kernel speaks.
 pub const PROTOCOL_VERSION: &str = "5.5";
 
-/// Stands between the routing identities and the signature.
+/// The frame between the routing identities and the signature.
 pub const DELIMITER: &[u8] = b"<IDS|MSG>";
 
 /// An empty JSON object: the content or metadata of a message that has none.

@@ -1,4 +1,4 @@
-//! Reads the dicts of a message strictly: they are echoed to all clients, and other parsers forgive less than serde.
+//! Reads the dicts of a message strictly: they are echoed to all clients, whose parsers are stricter than serde.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -8,8 +8,8 @@ use super::EMPTY_OBJECT;
 /// How deep header, parent header and metadata may be nested. Python's parser gives up at 1,000, serde's at 128.
 pub(super) const MAX_DEPTH: usize = 100;
 
-/// Reads a JSON object that every client could read: text throughout, and not nested deeper than [`MAX_DEPTH`]. What
-/// is such an object but no `T` is the default.
+/// Reads a JSON object that every client can read: valid UTF-8, and not nested deeper than [`MAX_DEPTH`]. Returns the
+/// default if it is such an object but no `T`.
 pub(super) fn read_object<'a, T: Deserialize<'a> + Default>(raw: &'a [u8]) -> Option<T> {
     if raw == EMPTY_OBJECT {
         return Some(T::default());
@@ -20,13 +20,13 @@ pub(super) fn read_object<'a, T: Deserialize<'a> + Default>(raw: &'a [u8]) -> Op
         .or_else(|| serde_json::from_str::<IgnoredAny>(text).ok().map(|_| T::default()))
 }
 
-/// The text of what is a JSON object, if it is valid JSON at all.
+/// The text of a JSON object that every client can read, if it is valid JSON.
 pub(super) fn object_text(raw: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(raw).ok()?;
     (text.trim_start().starts_with('{') && depth(raw) <= MAX_DEPTH).then_some(text)
 }
 
-/// How deep the lists and objects of a text, which is JSON, are nested.
+/// How deep lists and objects are nested in valid JSON.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut text, mut escaped) = (0_usize, 0, false, false);
     for byte in json {

@@ -1,4 +1,4 @@
-//! What a message needs to know of the request that caused it.
+//! The request that caused a message, as far as the message needs it.
 
 use super::EMPTY_OBJECT;
 

@@ -1,6 +1,6 @@
 //! Where a cell runs: in its shell's queue, as a task beside it, or in a thread.
 //!
-//! A client can say so in four places; the first of these that names a mode counts:
+//! A client can name a run mode in four places; the first of them that does counts:
 //!
 //! 1. the message header: `"run_mode": "task"` (custom messages),
 //! 2. the message metadata: `"run_mode": "task"`,
@@ -8,8 +8,8 @@
 //! 4. the first line of the code, as a comment: `# task`.
 //!
 //! All of them have one grammar: `queue`, `task`, `thread`, or `thread` with options,
-//! `thread name="My thread" backend=trio`. A cell that is to leave no trace (`silent`) and names no mode does
-//! not wait for the queue: it is a task.
+//! `thread name="My thread" backend=trio`. A `silent` cell that names no mode is a task: it does
+//! not wait for the queue.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ pub enum RunMode {
     Thread(CallerOptions),
 }
 
-/// What is asked of a Caller.
+/// The Caller that a cell or a call asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerOptions {
     /// The Caller with this name, made if there is none. Without a name: a worker.
@@ -51,7 +51,7 @@ pub enum Backend {
     Trio,
 }
 
-/// A run mode that says nothing sensible.
+/// Why a text is not a run mode.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum RunModeError {
     /// Not one of the modes.
@@ -105,13 +105,13 @@ impl RunMode {
         }
     }
 
-    /// Reads a mode where nothing else can stand. `# task` is understood as well.
+    /// Reads a mode from a text that must be one. The form of a comment, `# task`, is accepted as well.
     pub fn parse(text: &str) -> Result<Self, RunModeError> {
         let text = uncommented(text).unwrap_or(text).trim();
         Self::parse_note(text).unwrap_or_else(|| Err(RunModeError::Unknown(text.to_owned())))
     }
 
-    /// Reads a mode where other text may stand (a comment, a tag). None if it is other text.
+    /// Reads a mode from a text that may be another (a comment, a tag). None if it is.
     fn parse_note(text: &str) -> Option<Result<Self, RunModeError>> {
         let text = text.trim();
         let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
@@ -190,7 +190,7 @@ fn starts_with_option(text: &str) -> bool {
     name.len() < text.len() && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Splits text at white space, as a shell does: quotes keep it together.
+/// Splits text at white space that is not quoted, as a shell does.
 fn words(text: &str) -> Result<Vec<String>, RunModeError> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for c in text.chars() {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_options_say_which_there_are() {
+    fn errors_list_the_options() {
         for code in [
             "# thread nam=x",
             "# thread name=",
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_show_no_more_than_can_be_read() {
+    fn errors_are_short() {
         for (code, shown) in [
             ("# thread nam=x", "\"nam\":"),
             ("# thread name=\"\u{fc}\" \"a b\"", "\"a b\":"),

@@ -1,17 +1,16 @@
-//! What others have sent, as part of a message of ours: short, and in one line.
+//! Makes text that a client sent fit for error replies, the log and the terminal: short, and in one line.
 //!
-//! Error replies, the log and the terminal show what a client sent. A name of a megabyte helps nobody, and one with a
-//! line break in it could pretend to be another line of the log.
+//! A name of a megabyte is of no use there, and a line break could fake a line of the log.
 
 /// How much of a text is quoted, in characters.
 const QUOTED: usize = 80;
 
-/// How much is kept of a message that may hold what others have sent, in characters: its beginning and its end,
-/// where parsers say what they have found and what they wanted.
+/// How much is kept of the beginning and the end of a message, in characters: there parsers say what they have found and
+/// what they expected.
 const BEGINNING: usize = 160;
 const END: usize = 100;
 
-/// A text in quotation marks, or as much of it as a message can show.
+/// A text in quotation marks, cut after [`QUOTED`] characters.
 pub fn quoted(text: &str) -> String {
     match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{:?}...", &text[..end]),
@@ -19,7 +18,7 @@ pub fn quoted(text: &str) -> String {
     }
 }
 
-/// A message that may hold what others have sent: the middle left out if it is long, and in one line.
+/// A message in one line, its middle left out if it is long.
 pub fn clipped(message: &str) -> String {
     let mut short = String::new();
     let mut add = |text: &str| {
@@ -44,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_short_is_shown_whole() {
+    fn short_text_is_kept() {
         assert_eq!(quoted("a \"b\"\n"), r#""a \"b\"\n""#);
         assert_eq!(quoted(&"x".repeat(80)), format!("\"{}\"", "x".repeat(80)));
         let message = "\u{1f980}".repeat(BEGINNING + END);
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_is_cut_at_characters() {
+    fn long_text_is_cut_between_characters() {
         let long = "\u{1f980}".repeat(100_000);
         assert_eq!(quoted(&long), format!("\"{}\"...", "\u{1f980}".repeat(80)));
         let message = clipped(&format!("invalid type: {long}, expected a string at line 1"));

@@ -1,4 +1,4 @@
-//! Writing a message to frames.
+//! Writes a message to frames.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
 use super::{DELIMITER, Frame, Frames, Header, MessageType, PROTOCOL_VERSION, Signer};
 
-/// The kernel's side of the conversation: gives messages their ids, dates and signatures.
+/// Gives messages their ids, dates and signatures.
 ///
 /// Shared by all threads; encoding takes no lock.
 pub struct Session {
@@ -58,7 +58,7 @@ impl Session {
         &self.id
     }
 
-    /// For reading what clients sign with the same key.
+    /// Verifies messages that clients sign with the same key.
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_directly_is_what_serde_writes() {
+    fn a_header_is_written_as_serde_writes_it() {
         let session = Session::new(b"key");
         let dates =
             [(2026, 1, 2, 3, 4, 5, 6), (1999, 12, 31, 23, 59, 59, 999_999), (2030, 10, 10, 10, 10, 10, 0)];

@@ -1,4 +1,4 @@
-//! HMAC-SHA256 signatures over the four dict frames, and the memory that refuses replays.
+//! Signs and verifies the four dicts of a message with HMAC-SHA256, and refuses replays.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -41,8 +41,8 @@ impl Signer {
         to_hex(&mac.finalize().into_bytes())
     }
 
-    /// Checks a signature in constant time. Returns it as bytes, for the [`ReplayGuard`]; `None` in
-    /// `Ok` means that there is no key and nothing was checked.
+    /// Checks a signature in constant time. Returns it as bytes, for the [`ReplayGuard`]; `None` if there is no key and
+    /// nothing was checked.
     pub fn verify(&self, signature: &[u8], dicts: [&[u8]; 4]) -> Result<Option<Digest>, BadSignature> {
         let Some(keyed) = &self.keyed else {
             return Ok(None);
@@ -57,15 +57,15 @@ impl Signer {
     }
 }
 
-/// The signature does not belong to the frames: another key, or changed frames.
+/// The signature is not that of the frames: another key, or changed frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadSignature;
 
-/// Remembers the newest signatures and refuses one it has seen.
+/// Remembers the newest signatures and refuses those that it has seen.
 ///
-/// One guard stands before all channels of a kernel: a message that was overheard on one of them must not be taken on
-/// another. Eight bytes of each signature are enough: nobody without the key can look for two that begin alike, and by
-/// chance it takes billions of messages.
+/// All channels of a kernel share one: a message that was overheard on one of them is not taken on another. Eight bytes
+/// of each signature are enough: two that begin alike cannot be searched for without the key, and come by chance once in
+/// billions of messages.
 pub struct ReplayGuard {
     seen: Mutex<Seen>,
 }
@@ -80,7 +80,7 @@ impl ReplayGuard {
     /// How many signatures are remembered, the oldest forgotten first (as `jupyter_client` does).
     pub const CAPACITY: usize = 1 << 16;
 
-    /// Remembers nothing yet.
+    /// A guard that remembers nothing yet.
     pub fn new() -> Self {
         Self { seen: Mutex::default() }
     }

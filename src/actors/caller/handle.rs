@@ -1,4 +1,4 @@
-//! A Caller as others hold it, the state of its actor, and the work for its thread: types that name each other.
+//! The handle of a Caller, the state of its actor, and the tasks of its thread: types that name each other.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use crate::delivery::pending::{Promise, TokenSink};
 use crate::delivery::request::{Assignment, Request};
 use crate::wire::run_mode::Backend;
 
-/// A Caller as others hold it.
+/// A Caller as actors and Python hold it.
 #[derive(Clone)]
 pub struct CallerHandle {
     /// What it is.
@@ -26,17 +26,17 @@ pub struct CallerHandle {
     pub addr: Addr<Caller>,
     /// Its workers that have nothing to do.
     pub pool: Arc<Pool<CallerHandle>>,
-    /// Its thread has ended, or is about to: nobody is to take it for alive.
+    /// Its thread has ended or is about to: do not use it any more.
     pub ended: Arc<AtomicBool>,
 }
 
-/// What a Python thread is given to do.
+/// A task for a Python thread.
 pub enum Task {
     /// Work on a request.
     Request(Assignment),
     /// Start the thread of a new Caller.
     Start(CallerHandle),
-    /// Cancel the cells that run on the thread of the Caller with this id, whatever that thread does.
+    /// Cancel the cells that run on the thread of the Caller with this id, even if that thread is busy.
     Cancel(u64),
     /// Call what was registered under this token.
     Wake(u64),
@@ -44,8 +44,8 @@ pub enum Task {
     Stop,
 }
 
-/// Owns the inbox of a Python thread, and the Callers that are to stop when it stops. Puts work into the
-/// inbox and wakes the thread; never runs Python itself.
+/// Owns the inbox of a Python thread, and the Callers that stop with it. Puts tasks into the inbox and wakes the thread;
+/// never runs Python itself.
 pub struct Caller {
     pub(super) spec: Arc<Spec>,
     pub(super) inbox: Arc<Inbox<Task>>,
@@ -55,7 +55,7 @@ pub struct Caller {
     pub(super) children: Vec<CallerHandle>,
     /// The children that are workers with nothing to do.
     pub(super) pool: Arc<Pool<CallerHandle>>,
-    /// When the pool is to be looked at.
+    /// The timer that sweeps the pool.
     pub(super) sweep: Option<SpawnHandle>,
     pub(super) stopping: bool,
     /// As in [`CallerHandle::ended`].
@@ -70,9 +70,8 @@ pub struct Caller {
 pub(super) struct Sweep;
 
 impl CallerHandle {
-    /// A worker (of this Caller) has nothing to do any more: up to `keep` are kept, this one for `linger` (None:
-    /// for ever). False if it is not kept: then it is to be stopped. Nothing happens to one that has ended, or that
-    /// has another parent.
+    /// Keeps an idle worker of this Caller for `linger` (None: without end), if fewer than `keep` are kept. False if it
+    /// is not kept: then stop it. Does nothing for one that has ended or has another parent.
     pub fn keep(&self, worker: Self, keep: usize, linger: Option<Duration>) -> bool {
         if worker.spec.parent != Some(self.spec.id) || worker.ended.load(Ordering::SeqCst) {
             return true;
@@ -85,12 +84,12 @@ impl CallerHandle {
         true
     }
 
-    /// Whether it is found by this name.
+    /// Whether this name finds it.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.spec.name == name && !matches!(self.spec.role, Role::Worker | Role::Unnamed)
     }
 
-    /// Puts a request into the inbox; if the thread has ended, answers it.
+    /// Puts a request into the inbox. Answers it if the thread has ended.
     pub(super) fn assign(&self, request: Arc<Request>) {
         assign(&self.spec, &self.inbox, request);
     }
@@ -119,8 +118,8 @@ impl Worker for CallerHandle {
 }
 
 impl Task {
-    /// A waker for whatever the thread that drains `inbox` has registered under `token`. It holds nothing of
-    /// Python's, so any thread may wake or drop it.
+    /// A waker for what the reader of `inbox` has registered under `token`. It holds no Python object, so any thread may
+    /// wake or drop it.
     pub fn waker(inbox: Arc<Inbox<Task>>, token: u64) -> Waker {
         Waker::from(Arc::new(TokenWaker { inbox, token }))
     }

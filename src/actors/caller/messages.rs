@@ -1,4 +1,4 @@
-//! What a Caller's actor is asked for.
+//! The messages to the actor of a Caller.
 
 use std::sync::{Arc, mpsc};
 
@@ -20,7 +20,7 @@ pub struct Dispatch(pub Arc<Request>);
 #[rtype(result = "()")]
 pub struct DispatchToChild(pub Arc<Request>, pub CallerOptions);
 
-/// Find a child or make one. Whoever gets one that was made starts its thread.
+/// Find a child or make one. The thread that gets a new one starts its thread.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct GetChild {
@@ -32,7 +32,7 @@ pub struct GetChild {
     pub answer: mpsc::Sender<Result<(CallerHandle, bool), CallerError>>,
 }
 
-/// Another Caller that is to stop when this one stops.
+/// Stop this Caller too when stopping.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Adopt(pub CallerHandle);
@@ -42,7 +42,7 @@ pub struct Adopt(pub CallerHandle);
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// The Caller's thread has ended: whatever it had not taken is answered with an error.
+/// The Caller's thread has ended: answer with an error what it had not taken.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct ThreadEnded;
@@ -52,7 +52,7 @@ pub struct ThreadEnded;
 #[rtype(result = "()")]
 pub struct WhenEnded(pub Promise);
 
-/// A child stops or has ended: it is not to be found any more.
+/// A child stops or has ended: do not return it any more.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Forget(pub u64);

@@ -1,4 +1,4 @@
-//! A Caller: stands for one Python thread with its event loop.
+//! The actor of a Caller, which stands for one Python thread with its event loop.
 
 mod handle;
 mod messages;
@@ -63,7 +63,7 @@ impl Caller {
         Ok(CallerHandle { spec, inbox, addr, pool, ended })
     }
 
-    /// The child that is asked for, and whether it was made.
+    /// Finds or makes a child. Returns it, and whether it was made.
     fn child(
         &mut self,
         options: &CallerOptions,
@@ -102,7 +102,7 @@ impl Caller {
         Ok((handle, true))
     }
 
-    /// Stops the workers whose time is up, and comes back when that of the next one will be.
+    /// Stops the workers whose time is up, and sets the timer for the next one.
     fn sweep(&mut self, ctx: &mut Context<Self>) {
         let (expired, next) = self.pool.expired(Instant::now());
         for worker in expired {
@@ -118,11 +118,11 @@ impl Caller {
     }
 }
 
-/// Where the actors of Callers live that Python makes without a parent: the kernel's io thread, or a thread that
-/// is made for them in a program that runs no kernel.
+/// The thread of the actors of Callers that Python makes without a parent: the kernel's io thread or, in a program that
+/// runs no kernel, one that is made for them.
 static HOME: Mutex<Option<ArbiterHandle>> = Mutex::new(None);
 
-/// Lets the actors of Callers that have no parent live on the calling thread.
+/// Makes the calling thread that of the actors of Callers without a parent.
 pub fn make_home() {
     *HOME.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arbiter::current());
 }
@@ -188,8 +188,8 @@ impl Handler<GetChild> for Caller {
         let Err(mpsc::SendError(Ok((handle, made)))) = answer.send(found) else {
             return;
         };
-        // Whoever asked has gone: nobody starts the thread of a child that was made, and a worker that was
-        // handed out would never be idle again.
+        // The thread that asked has gone. The thread of a new child would never be started, and a worker that was taken
+        // would never be idle again.
         if made || handle.spec.role == Role::Worker {
             handle.addr.do_send(Stop);
             self.forget(handle.spec.id);

@@ -1,19 +1,20 @@
-//! The workers of a Caller that have nothing to do.
+//! The idle workers of a Caller.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::wire::run_mode::Backend;
 
-/// Shared by the actor of a Caller and its Python side, so that `to_thread` finds a worker without a round trip.
+/// The idle workers. The actor of a Caller and its Python side share it, so that `to_thread` finds a worker without a
+/// round trip.
 pub struct Pool<W> {
     state: Mutex<State<W>>,
 }
 
 struct State<W> {
-    /// Who has waited for the shortest time is last, and first to be taken: the others are on their way out.
+    /// The one that became idle last is last, and is taken first: the others time out.
     idle: Vec<Idle<W>>,
-    /// The actor looks for those whose time is up, or is going to.
+    /// The actor has a timer for those whose time will be up.
     is_swept: bool,
     closed: bool,
 }
@@ -39,11 +40,11 @@ pub trait Worker {
 /// What became of a worker.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Kept {
-    /// There are enough of them, or their Caller stops.
+    /// No: there are enough of them, or their Caller stops.
     No,
     /// It is in the pool.
     Yes,
-    /// It is in the pool, and the first one there whose time is going to be up: somebody has to look after that.
+    /// It is in the pool, and the first one there whose time will be up: the actor needs a timer.
     First,
 }
 
@@ -61,7 +62,7 @@ impl<W: Worker> Pool<W> {
         Some(state.idle.remove(at).worker)
     }
 
-    /// Puts in a worker, if there are fewer than `keep`; for `linger` or, without it, for ever.
+    /// Puts in a worker if there are fewer than `keep`, for `linger` or, without it, without end.
     pub fn put(&self, worker: W, keep: usize, linger: Option<Duration>) -> Kept {
         let until = linger.and_then(|linger| Instant::now().checked_add(linger));
         let mut state = self.lock();
@@ -79,7 +80,7 @@ impl<W: Worker> Pool<W> {
 
     /// Takes out the worker with this id.
     pub fn remove(&self, id: u64) {
-        // What is taken out is dropped with the lock open: an address may be the last one of its actor.
+        // Dropped after unlocking: an address may be the last one of its actor.
         let mut state = self.lock();
         let at = state.idle.iter().position(|idle| idle.worker.id() == id);
         let worker = at.map(|at| state.idle.remove(at));
@@ -87,8 +88,8 @@ impl<W: Worker> Pool<W> {
         drop(worker);
     }
 
-    /// Takes out those whose time is up. Returns them, and in how long it will be up for the next one; without that
-    /// nobody looks after it until [`Kept::First`].
+    /// Takes out those whose time is up. Returns them, and when to call this again; if None, after the next
+    /// [`Kept::First`].
     pub fn expired(&self, now: Instant) -> (Vec<W>, Option<Duration>) {
         let mut state = self.lock();
         let is_over = |idle: &mut Idle<W>| idle.until.is_some_and(|until| until <= now);
@@ -98,7 +99,7 @@ impl<W: Worker> Pool<W> {
         (expired, next.map(|next| next.saturating_duration_since(now)))
     }
 
-    /// Keeps nobody any more.
+    /// Empties the pool and closes it.
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

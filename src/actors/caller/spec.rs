@@ -1,4 +1,4 @@
-//! What a Caller is, and why there is none.
+//! What a Caller is, and why one cannot be had.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,18 +23,18 @@ pub struct Spec {
     pub use_uvloop: Option<bool>,
     /// The Caller that stops it.
     pub parent: Option<u64>,
-    /// What it is there for.
+    /// Its role.
     pub role: Role,
 }
 
-/// What a Caller is there for.
+/// The role of a Caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// One of the kernel's own: `Shell`, `Control`.
     Kernel,
     /// Found by its name.
     Named,
-    /// Made for its own sake: its name is for reading only.
+    /// Not found by its name, which is for display only.
     Unnamed,
     /// Runs one call or cell after the other for its parent.
     Worker,

@@ -10,7 +10,7 @@ use super::*;
 use crate::actors::caller::Task;
 use crate::delivery::inbox::Inbox;
 
-/// How long a thread may wait for what must come, before the test fails.
+/// How long a thread waits before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Counts how often it is woken.
@@ -51,7 +51,7 @@ fn is_completed_once() {
 }
 
 #[test]
-fn wakes_in_order_and_only_who_still_waits() {
+fn wakes_waiters_in_order_and_no_forgotten_one() {
     struct Note(usize, Mutex<Arc<Mutex<Vec<usize>>>>);
     impl Wake for Note {
         fn wake(self: Arc<Self>) {
@@ -72,7 +72,7 @@ fn wakes_in_order_and_only_who_still_waits() {
 }
 
 #[test]
-fn who_settles_decides_when_to_wake() {
+fn waiters_are_woken_when_they_are_dropped() {
     let (count, waker) = count();
     let pending = Pending::new();
     pending.on_done(waker).unwrap();
@@ -85,7 +85,7 @@ fn who_settles_decides_when_to_wake() {
 }
 
 #[test]
-fn tokens_go_to_their_inbox_or_to_who_takes_them() {
+fn tokens_go_to_their_inbox_or_are_taken_out() {
     let tokens = |inbox: &Inbox<Task>| -> Vec<u64> {
         let token = |work| if let Task::Wake(token) = work { token } else { panic!("a token was to come") };
         inbox.drain().into_iter().map(token).collect()
@@ -119,7 +119,7 @@ fn cancel_without_a_canceller_ends_it() {
 }
 
 #[test]
-fn cancel_with_a_canceller_asks_it() {
+fn cancel_wakes_the_canceller() {
     let (asked, canceller) = count();
     let pending = Pending::new();
     assert!(pending.set_canceller(canceller));
@@ -136,7 +136,7 @@ fn cancel_with_a_canceller_asks_it() {
 }
 
 #[test]
-fn a_new_canceller_learns_of_an_old_cancellation() {
+fn a_late_canceller_is_woken_at_once() {
     let pending = Pending::new();
     pending.set_canceller(Waker::noop().clone());
     pending.cancel(None);
@@ -146,10 +146,10 @@ fn a_new_canceller_learns_of_an_old_cancellation() {
 }
 
 #[test]
-fn what_was_asked_for_happens_whoever_carries_it_out() {
+fn a_requested_cancellation_is_the_outcome_of_any_end() {
     let (asked, canceller) = count();
     let pending = Pending::new();
-    assert!(matches!(pending.ask(None), Asked::Nobody));
+    assert!(matches!(pending.ask(None), Asked::AtOnce));
     pending.set_canceller(canceller);
     assert!(matches!(pending.ask(Some("why")), Asked::Canceller(_)));
     assert_eq!(asked.get(), 1, "by set_canceller(), not by ask()");
@@ -161,7 +161,7 @@ fn what_was_asked_for_happens_whoever_carries_it_out() {
 }
 
 #[test]
-fn a_promise_that_is_dropped_is_lost_and_says_so() {
+fn a_dropped_promise_is_lost_and_says_so() {
     let pending = Arc::new(Pending::new());
     let promise = Promise::new(pending.clone());
     assert!(!promise.cancelled());
@@ -219,7 +219,7 @@ fn wait_for_it(pending: &Pending) -> Outcome {
 #[test]
 fn eight_threads_and_20_000_rounds() {
     // In each round some complete, some cancel, some carry out a cancellation, some wait and some give up
-    // waiting, all at once. Exactly one ends it, and all who wait see the same end.
+    // waiting, all at once. Exactly one ends it, and all waiters see the same end.
     const ROUNDS: usize = 20_000;
     const THREADS: usize = 8;
     const SHARED: usize = 32;

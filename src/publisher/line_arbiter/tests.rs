@@ -69,7 +69,7 @@ fn a_line_is_not_cut_by_another_thread() {
 }
 
 #[test]
-fn the_next_line_that_waits_is_not_cut_either() {
+fn the_next_line_is_not_cut_either() {
     let mut cell = Cell::new();
     cell.print(A, Stdout, "a");
     cell.print(B, Stdout, "b");
@@ -108,7 +108,7 @@ fn other_streams_and_requests_do_not_wait() {
 }
 
 #[test]
-fn a_line_that_stays_open_holds_up_nobody_for_long() {
+fn a_line_that_stays_open_holds_up_others_for_half_a_second() {
     let mut cell = Cell::new();
     cell.print(A, Stdout, "> ");
     assert_eq!(cell.lines.due(cell.now), None);
@@ -125,7 +125,7 @@ fn a_line_that_stays_open_holds_up_nobody_for_long() {
 }
 
 #[test]
-fn the_end_of_a_request_lets_everything_out() {
+fn the_end_of_a_request_releases_all_that_waits() {
     let mut cell = Cell::new();
     cell.print(A, Stdout, "a");
     cell.print(B, Stdout, "b\n");
@@ -138,7 +138,7 @@ fn the_end_of_a_request_lets_everything_out() {
 }
 
 #[test]
-fn what_c_code_prints_ends_a_line_and_waits_for_nobody() {
+fn text_of_c_code_ends_a_line_and_waits_for_none() {
     let mut cell = Cell::new();
     cell.print(A, Stdout, "a");
     cell.lines.note_foreign(&cell.parent.clone(), Stdout);
@@ -147,7 +147,7 @@ fn what_c_code_prints_ends_a_line_and_waits_for_nobody() {
 }
 
 #[test]
-fn lines_left_open_for_ever_are_forgotten() {
+fn lines_that_are_left_open_are_forgotten() {
     let mut lines = LineArbiter::default();
     let start = Instant::now();
     for n in 0..10 * REMEMBERED {

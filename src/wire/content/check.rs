@@ -1,4 +1,4 @@
-//! Reads the content of a message, once, and checks that it is what its type says.
+//! Reads the content of a message, once, and checks it against its type.
 
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -13,7 +13,7 @@ use super::{
 use crate::wire::message_type::MessageType;
 use crate::wire::sanitize::clipped;
 
-/// A content that was checked: what the kernel itself reads of it. Python reads the raw JSON.
+/// What the kernel itself reads of a checked content. Python reads the raw JSON.
 #[derive(Debug)]
 pub enum Checked {
     /// Of an `execute_request`.
@@ -52,18 +52,18 @@ pub fn check(kind: &MessageType, content: &[u8]) -> Result<Checked, Malformed> {
     check_text(kind, content).map_err(|error| Malformed(clipped(&error.to_string())))
 }
 
-/// What is wrong with a content, in a few words: it may go into a reply and the log.
+/// What is wrong with a content, short enough for a reply and the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct Malformed(String);
 
 fn check_text(kind: &MessageType, content: &[u8]) -> Result<Checked, serde_json::Error> {
     let text = std::str::from_utf8(content).map_err(serde_json::Error::custom)?;
-    // Serde would read a list as a struct, so a content that is no object is refused first.
+    // Serde would read a list as a struct, so other JSON than an object is refused first.
     if !text.trim_start().starts_with('{') {
         return checked::<Object>(text);
     }
-    // No `_` arm: a new message type has to be put somewhere.
+    // No `_` arm: the compiler asks where a new message type belongs.
     match kind {
         MessageType::ExecuteRequest => read(text, Checked::Execute),
         MessageType::CommInfoRequest => read(text, Checked::CommInfo),
@@ -154,7 +154,7 @@ struct NamedComm {
     _data: IgnoredAny,
 }
 
-/// Any JSON object; nothing of it is kept.
+/// Any JSON object. Keeps nothing of it.
 struct Object;
 
 impl<'de> Deserialize<'de> for Object {
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn check_accepts_the_least_that_a_client_may_send() {
+    fn check_accepts_contents_with_only_the_required_fields() {
         for (kind, content) in [
             (MessageType::ExecuteRequest, r#"{"code": ""}"#),
             (MessageType::InspectRequest, r#"{"code": ""}"#),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_shows_no_more_than_can_be_read() {
+    fn the_message_is_short() {
         let long = "\u{1f980}\\n".repeat(100_000);
         for (kind, content) in [
             (MessageType::ExecuteRequest, format!(r#"{{"code": "", "silent": "{long}"}}"#)),

@@ -1,4 +1,4 @@
-//! Comms, the kernel's side of widgets (Jupyter protocol, "Custom Messages" and "Comm info").
+//! Comms, which widgets use (Jupyter protocol, "Custom Messages" and "Comm info").
 //!
 //! `comm_open`, `comm_msg` and `comm_close` go both ways and have no reply.
 
@@ -13,12 +13,12 @@ use super::reply;
 pub struct CommOpen {
     /// The comm's id, chosen by the side that opens it.
     pub comm_id: String,
-    /// What to make on the other side.
+    /// The target that the other side opens it with.
     pub target_name: String,
     /// The module to find the target in; ipykernel's extension, no longer in the protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_module: Option<String>,
-    /// What the target is made from; `{}` by default.
+    /// Data for the target; `{}` by default.
     #[serde(default = "super::empty_object")]
     pub data: Box<RawValue>,
 }
@@ -38,7 +38,7 @@ pub struct CommMsg {
 pub struct CommClose {
     /// The comm's id.
     pub comm_id: String,
-    /// Last words; `{}` by default.
+    /// Data for the other side; `{}` by default.
     #[serde(default = "super::empty_object")]
     pub data: Box<RawValue>,
 }
@@ -46,7 +46,7 @@ pub struct CommClose {
 /// Asks which comms are open.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommInfoRequest {
-    /// Asks only for the comms of this target.
+    /// Asks for the comms of this target only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_name: Option<String>,
 }

@@ -1,11 +1,11 @@
-//! How the code at the cursor can go on (Jupyter protocol, "Completion").
+//! Completions at the cursor (Jupyter protocol, "Completion").
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::reply;
 
-/// Asks how the code at the cursor can go on.
+/// Asks for completions at the cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CompleteRequest {
     /// The code around the cursor, up to a whole cell.
@@ -15,7 +15,7 @@ pub struct CompleteRequest {
     pub cursor_pos: Option<i64>,
 }
 
-/// How it can go on.
+/// The completions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CompleteReply {
     /// Always `"ok"`.
@@ -26,7 +26,7 @@ pub struct CompleteReply {
     pub cursor_start: i64,
     /// Where the replaced text ends, in Unicode code points; mostly the cursor.
     pub cursor_end: i64,
-    /// More about the matches, such as `_jupyter_types_experimental`.
+    /// Metadata about the matches, such as `_jupyter_types_experimental`.
     pub metadata: Box<RawValue>,
 }
 

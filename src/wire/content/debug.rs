@@ -15,13 +15,13 @@ pub struct DebugRequest(
     pub Box<RawValue>,
 );
 
-/// What a refusal needs of a request to the debugger.
+/// The fields of a request to the debugger that its refusal needs.
 #[derive(Clone, Debug, Deserialize)]
 pub struct DapRequest {
     /// Its number.
     #[serde(default)]
     pub seq: i64,
-    /// What it asks for.
+    /// The command.
     #[serde(default)]
     pub command: String,
 }

@@ -1,12 +1,12 @@
-//! Things to show (Jupyter protocol, "Display Data", "Update Display Data" and "Clear output").
+//! Displayed objects (Jupyter protocol, "Display Data", "Update Display Data" and "Clear output").
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Something to show.
+/// An object to display.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DisplayData {
-    /// The thing in several formats, by MIME type.
+    /// The object in several formats, by MIME type.
     pub data: Box<RawValue>,
     /// What describes the formats, such as the size of an image.
     pub metadata: Box<RawValue>,
@@ -15,21 +15,21 @@ pub struct DisplayData {
     pub transient: Option<Box<RawValue>>,
 }
 
-/// New content for something shown earlier.
+/// New content for an object that is displayed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UpdateDisplayData {
-    /// The thing in several formats, by MIME type.
+    /// The object in several formats, by MIME type.
     pub data: Box<RawValue>,
     /// What describes the formats, such as the size of an image.
     pub metadata: Box<RawValue>,
-    /// Names what to update by its `display_id`.
+    /// Holds the `display_id` of the display to update.
     pub transient: Box<RawValue>,
 }
 
-/// Clears what the cell has shown.
+/// Clears the output of the cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClearOutput {
-    /// Whether to clear only when there is something new to show, against flicker.
+    /// Whether to clear only when the next output comes, against flicker.
     #[serde(default)]
     pub wait: bool,
 }

@@ -1,4 +1,4 @@
-//! Run code (Jupyter protocol, "Execute", "Code inputs" and "Execution results").
+//! Runs code (Jupyter protocol, "Execute", "Code inputs" and "Execution results").
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub struct ExecuteRequest {
     /// The code, one or more lines.
     pub code: String,
-    /// Run without broadcasting the input and result and without counting; false by default.
+    /// Whether to run without publishing input and result and without counting; false by default.
     #[serde(default, deserialize_with = "super::null_as_default")]
     pub silent: bool,
     /// Whether to keep the code in the history; see [`Self::stores_history`].
@@ -28,7 +28,7 @@ pub struct ExecuteRequest {
 }
 
 impl ExecuteRequest {
-    /// Whether the code goes into the history: unless the client says no, and never when silent.
+    /// Whether the code goes into the history: by default yes, never when silent.
     pub fn stores_history(&self) -> bool {
         !self.silent && self.store_history.unwrap_or(true)
     }

@@ -14,7 +14,7 @@ pub enum ExecuteReply {
         execution_count: u64,
         /// For each requested expression a mime bundle or an error, by the client's names.
         user_expressions: BTreeMap<String, Box<RawValue>>,
-        /// What the frontend should do next, such as show a page; deprecated but in use.
+        /// What the frontend should do next, such as showing a page; deprecated but in use.
         payload: Vec<Box<RawValue>>,
     },
     /// The code raised an exception, or could not be run.

@@ -1,6 +1,6 @@
-//! A line from the person at the frontend (Jupyter protocol, "Messages on the stdin channel").
+//! A line from the user (Jupyter protocol, "Messages on the stdin channel").
 //!
-//! Here the kernel asks and the client replies.
+//! The kernel asks and the client replies.
 
 use serde::{Deserialize, Serialize};
 

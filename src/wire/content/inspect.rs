@@ -1,11 +1,11 @@
-//! What an object is (Jupyter protocol, "Introspection").
+//! Descriptions of objects (Jupyter protocol, "Introspection").
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::reply;
 
-/// Asks what the object at the cursor is.
+/// Asks for a description of the object at the cursor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InspectRequest {
     /// The code around the object, up to a whole cell.
@@ -21,7 +21,7 @@ pub struct InspectRequest {
     pub omit_sections: Vec<String>,
 }
 
-/// What the object is.
+/// The description.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InspectReply {
     /// Always `"ok"`.

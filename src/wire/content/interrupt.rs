@@ -1,10 +1,10 @@
-//! Stop what runs (Jupyter protocol, "Kernel interrupt").
+//! Interrupts (Jupyter protocol, "Kernel interrupt").
 
 use serde::{Deserialize, Serialize};
 
 use super::reply;
 
-/// Asks the kernel to stop what runs.
+/// Asks the kernel to interrupt the code that runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterruptRequest {}
 

@@ -1,19 +1,19 @@
-//! Whether code can be run as it stands (Jupyter protocol, "Code completeness").
+//! Whether code is complete (Jupyter protocol, "Code completeness").
 
 use serde::{Deserialize, Serialize};
 
-/// Asks whether code can be run as it stands.
+/// Asks whether code is complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IsCompleteRequest {
     /// The code so far, one or more lines.
     pub code: String,
 }
 
-/// Whether it can.
+/// Whether it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum IsCompleteReply {
-    /// It can be run.
+    /// It can be run as it is.
     Complete,
     /// Another line is needed.
     Incomplete {

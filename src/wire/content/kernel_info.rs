@@ -1,14 +1,14 @@
-//! What this kernel is (Jupyter protocol, "Kernel info"; JEP 92 for the features).
+//! Name, version and features of the kernel (Jupyter protocol, "Kernel info"; JEP 92 for the features).
 
 use serde::{Deserialize, Serialize};
 
 use super::reply;
 
-/// Asks what this kernel is.
+/// Asks for name, version and features of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelInfoRequest {}
 
-/// What this kernel is.
+/// Name, version and features of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelInfoReply {
     /// Always `"ok"`.

@@ -5,7 +5,7 @@
 //!
 //! - Unknown fields are ignored, as the protocol asks.
 //! - A `null` for an optional field of a request means the same as no field.
-//! - JSON that the kernel only passes on is a [`RawValue`]: it leaves byte for byte as it came.
+//! - JSON that the kernel only passes on is a [`RawValue`], kept byte for byte.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;

@@ -1,12 +1,11 @@
-//! The parts that replies share (Jupyter protocol, "Request-Reply"): the `status` of a reply, and
-//! the replies that have nothing of their own.
+//! What replies share (Jupyter protocol, "Request-Reply"): the `status`, and the replies without fields of their own.
 //!
 //! The markers are named by module (`reply::Ok`), so that they do not hide `Result::Ok`.
 
 use serde::de::{Error as _, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Makes types without a value that are one string on the wire, and read only that string.
+/// Makes types without a value that stand for one string on the wire and are read from that string only.
 macro_rules! markers {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)+) => {$(
         $(#[$doc])*
@@ -42,7 +41,7 @@ markers! {
     Aborted = "aborted",
 }
 
-/// The reply to a request that succeeded and has nothing to say.
+/// The reply to a request that succeeded, without a result.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OkReply {
     /// Always `"ok"`.
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_read_only_from_its_own_name() {
+    fn a_status_is_read_from_its_own_name_only() {
         let message = refused::<OkReply>(r#"{"status": "error"}"#);
         let expected = r#"invalid value: string "error", expected "ok""#;
         assert!(message.starts_with(expected), "{message}");

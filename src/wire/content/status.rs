@@ -1,8 +1,8 @@
-//! What the kernel does (Jupyter protocol, "Kernel status").
+//! The state of the kernel (Jupyter protocol, "Kernel status").
 
 use serde::{Deserialize, Serialize};
 
-/// What the kernel does.
+/// The state of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The state it has just entered.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Greets a new subscriber of iopub, so that it knows that it misses nothing from here on.
+/// Greets a new subscriber of iopub: from here on it gets every message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IopubWelcome {
     /// The topic that was subscribed to; empty for all topics.

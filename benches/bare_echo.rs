@@ -1,9 +1,9 @@
-//! The physical limit of the round trips: a kernel that only echoes.
+//! The lower limit of round trips: a kernel that only echoes.
 //!
 //! Binds the sockets of a connection file like a kernel (ROUTER for shell and control, XPUB for iopub, and the heartbeat)
-//! and answers each request with its own header as parent, between `busy` and `idle`; what a comm is sent, it sends back.
-//! Nothing is parsed, verified or signed, and no Python runs: what a round trip takes here is libzmq, the system and the
-//! client. `scripts/bench` measures it with the same client and in the same rounds as the kernels.
+//! and answers each request with its own header as parent, between `busy` and `idle`; messages of comms are
+//! sent back. It parses, verifies and signs nothing and runs no Python, so its round trip is that of libzmq, the system
+//! and the client. `scripts/bench` measures it with the same client and in the same rounds as the kernels.
 //!
 //! usage: `bare_echo -f CONNECTION_FILE`
 

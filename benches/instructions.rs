@@ -1,10 +1,10 @@
-//! How many instructions the Rust parts take, counted by callgrind and compared with bounds: a guard against changes
-//! that make them slower without anybody noticing. `cargo bench --bench instructions`
+//! Counts the instructions of the Rust parts with callgrind and compares them with bounds, against changes that slow them
+//! down unnoticed. `cargo bench --bench instructions`
 //!
 //! The program runs itself under valgrind, once for each part. The counts are those of a release build on `x86_64`
 //! and hardly depend on the machine: valgrind presents a processor of its own to the program, one without
-//! instructions for SHA, so signatures are computed by the portable code that machines without them run. What is left
-//! is the version of the compiler and of the C library, for which the bounds have room.
+//! instructions for SHA, so signatures are computed by the portable code that machines without them run. The
+//! bounds have room for other versions of the compiler and of the C library.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 #[path = "../tests/support/mod.rs"]
@@ -22,20 +22,20 @@ use callboard::wire::content::{ExecutionState, StreamName};
 use callboard::wire::{DELIMITER, Frames, Parent, Session, Verifier};
 use support::{Bare, KEY, TestKernel, cell, signed};
 
-/// One part, and how many instructions it may take. Lower the bound when it becomes cheaper.
+/// One part, and how many instructions it may take. Lower the bound when the part takes fewer.
 struct Part {
     name: &'static str,
     /// Runs it that many times.
     run: fn(usize),
-    /// How many times is enough to be exact.
+    /// How many times, enough to be exact.
     times: usize,
-    /// For each time.
+    /// How many instructions for each time.
     bound: u64,
     /// Only what runs in [`measured`] counts; otherwise everything, on all threads, that more times add.
     alone: bool,
 }
 
-// What was measured, with rustc 1.95 and glibc 2.36, is said of each.
+// The comments give what was measured, with rustc 1.95 and glibc 2.36.
 const PARTS: &[Part] = &[
     // Decode and verify an `execute_request`: 36,900. Without signature: 10,900.
     Part { name: "read", run: |times| read(KEY, times), times: 500, bound: 41_500, alone: true },
@@ -52,8 +52,8 @@ const PARTS: &[Part] = &[
     Part { name: "cell", run: pass, times: 300, bound: 72_800, alone: false },
 ];
 
-/// Callgrind counts what is called in here.
-#[allow(clippy::no_mangle_with_rust_abi)] // nobody calls it from C; the name is for callgrind
+/// Callgrind counts the calls in here.
+#[allow(clippy::no_mangle_with_rust_abi)] // the name is for callgrind; C does not call it
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn measured(work: &mut dyn FnMut()) {

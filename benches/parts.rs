@@ -1,4 +1,4 @@
-//! How long the parts of the kernel take that need no Python. `cargo bench --bench parts`
+//! Times the parts of the kernel that need no Python. `cargo bench --bench parts`
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../tests/support/mod.rs"]
@@ -35,7 +35,7 @@ fn reading(criterion: &mut Criterion) {
     let kernel = TestKernel::without_python();
     let verifier = Verifier::new(KEY);
     criterion.bench_function("decode and verify an execute_request", |bencher| {
-        // Each is another one: a message that was seen before is refused.
+        // Each is different: a repeated message is refused.
         let request = || kernel.cell_frames("pass");
         bencher.iter_batched(request, |frames| verifier.decode(frames).unwrap(), BatchSize::SmallInput);
     });
@@ -82,7 +82,7 @@ fn waking(criterion: &mut Criterion) {
     );
 }
 
-/// How long it takes from a request on the socket to its busy, added up over a number of cells one after the other.
+/// The time from a request on the socket to its busy, summed over cells that run one after the other.
 fn time_to_busy(kernel: &mut TestKernel, cells: u64) -> Duration {
     let mut spent = Duration::ZERO;
     for _ in 0..cells {

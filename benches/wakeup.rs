@@ -1,5 +1,5 @@
-//! How long it takes from a request on the socket to the first thing that Python does for it. Beside the same with a
-//! thread that stands for Python (`parts`), this shows what Python costs. `cargo bench --bench wakeup`
+//! Times the way from a request on the socket to its first message from Python. The difference to a thread in place of
+//! Python (`parts`) is the cost of Python. `cargo bench --bench wakeup`
 //!
 //! The whole Python side runs, on fake sockets. Which Python: `PYO3_PYTHON`, or else as for the `kernel` binary; it
 //! needs the packages that callboard needs.
@@ -46,8 +46,7 @@ impl Client {
         })
     }
 
-    /// How long it takes from a request on the socket to its busy, added up over a number of cells one after the
-    /// other.
+    /// The time from a request on the socket to its busy, summed over cells that run one after the other.
     fn time_to_busy(&mut self, cells: u64) -> Duration {
         let mut spent = Duration::ZERO;
         for _ in 0..cells {
@@ -64,7 +63,7 @@ impl Client {
     }
 }
 
-/// Ends the process when its thread panics: Python would serve on for ever.
+/// Ends the process when its thread panics: Python would go on serving.
 struct EndOnPanic;
 
 impl Drop for EndOnPanic {
@@ -82,7 +81,7 @@ fn take(peer: &mut Peer, count: usize) {
     }
 }
 
-/// A kernel on fake sockets that has not got its Python yet.
+/// A kernel on fake sockets, before Python runs.
 fn boot(args: &[String]) -> (Booted, Client) {
     let ((shell, to_shell), (control, to_control), (stdin, to_stdin)) =
         (fake::pair(), fake::pair(), fake::pair());

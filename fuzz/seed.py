@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seed corpora of the fuzz targets: real messages, and what is nearly one. See README.md."""
+"""Writes the seed corpora of the fuzz targets: real messages, and messages with one flaw. See README.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-//! What becomes of the cells behind one that fails.
+//! Cells behind one that fails.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -10,7 +10,7 @@ use callboard::wire::content::{
 };
 use support::{ALICE, Held, Sent, TestKernel, cell};
 
-/// A kernel whose shell thread is held by a cell, so that what is sent next is queued.
+/// A kernel whose shell thread is held by a cell, so that the next cells are queued.
 #[track_caller]
 fn held() -> (TestKernel, Sent, Held) {
     let mut kernel = TestKernel::start();

@@ -19,7 +19,7 @@ fn a_named_caller_is_made_once_and_runs_its_cells_in_order() {
     let mut kernel = TestKernel::start();
     let subshell = kernel.create_subshell();
     for _ in 0..3 {
-        // All are there at once, from everywhere.
+        // All are there at once, on both channels.
         kernel.shell.peer.delay();
         let code = "# thread name=X\nwhere";
         let mut cells = Vec::new();
@@ -79,7 +79,7 @@ fn the_control_caller_can_be_named() {
 }
 
 #[test]
-fn a_worker_is_used_again_when_its_cell_has_ended_in_whatever_way() {
+fn a_worker_is_used_again_after_any_end_of_its_cell() {
     let mut kernel = TestKernel::start();
     for (code, outcome) in [("ok", RAN), ("fail", FAILED)].repeat(20) {
         let sent = kernel.execute(&format!("# thread\n{code}"));
@@ -155,7 +155,7 @@ fn what_waits_for_a_thread_that_ends_is_answered_and_the_next_cell_gets_a_new_on
 }
 
 #[test]
-fn threads_that_nobody_can_start_are_refused() {
+fn threads_that_cannot_be_started_are_refused() {
     let mut kernel = TestKernel::without_python();
     kernel.kernel.control_caller.addr.do_send(ThreadEnded);
     for code in ["# thread\nprint never", "# thread name=X\nprint never"].repeat(3) {
@@ -185,7 +185,7 @@ fn a_kernel_that_ends_starts_no_threads() {
     kernel.iopub.busy(&sent);
     kernel.iopub.idle(&sent);
     kernel.iopub.expect::<ShutdownReply>(&sent);
-    // Both inboxes have been told: all actors know.
+    // Both inboxes have a stop: all actors know.
     for inbox in [&kernel.kernel.shell, &kernel.kernel.control] {
         let work = support::next_work(inbox);
         assert!(matches!(work[..], [Task::Stop]));

@@ -1,8 +1,8 @@
-//! What a cell costs in counts that are the same on every machine: a guard against changes that make the kernel
-//! slower without anybody noticing. Times are in the benchmarks.
+//! Bounds for what a cell costs in counts that are the same on every machine, against changes that slow the kernel down
+//! unnoticed. Times are in the benchmarks.
 //!
-//! The kernel runs on fake sockets, with a thread that stands for Python. What Rust allocates on the threads of the
-//! kernel and on that one is counted, what the test itself allocates is not; nor is what libzmq does.
+//! The kernel runs on fake sockets, with a thread in place of Python. Counts what Rust allocates on the threads of the
+//! kernel and on that one, and not what the test itself allocates.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -18,7 +18,7 @@ use callboard::wire::content::{Stream, StreamName};
 use callboard::wire::{Incoming, MessageType, Parent, Verifier};
 use support::{Bare, HOLD, KEY, TestKernel, read, within_patience};
 
-// The bounds. Lower one when what it bounds becomes cheaper. What was measured is behind it.
+// The bounds, each with what was measured. Lower a bound when its cost becomes lower.
 
 /// Allocations of a cell that comes alone. 60: reading 7, writing four messages 32, and 21 for contents, queues and
 /// mailboxes.
@@ -44,9 +44,9 @@ const MESSAGES_OF_A_FLOOD: f64 = 16.0;
 /// The shortest time between two messages of a flood of lines, unless they are full.
 const BETWEEN_TEXTS: Duration = Duration::from_millis(10);
 
-// How much is counted.
+// The sizes of the tests.
 
-/// Cells before anything is counted: queues and tables have grown.
+/// Cells before the counting begins: queues and tables have grown.
 const WARM_UP: usize = 100;
 const ONE_BY_ONE: usize = 400;
 const FLOOD: usize = 500;
@@ -61,7 +61,7 @@ struct Counting;
 static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// What this thread allocates is not counted.
+    /// Whether this is a thread of the test, whose allocations do not count.
     static IS_TEST: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -73,33 +73,33 @@ impl Counting {
     }
 }
 
-// SAFETY: everything is the system's; counting allocates nothing.
+// SAFETY: the system's allocator does the work; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Self::count();
-        // SAFETY: as our caller promises.
+        // SAFETY: as the calling code promises.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         Self::count();
-        // SAFETY: as our caller promises.
+        // SAFETY: as the calling code promises.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         Self::count();
-        // SAFETY: as our caller promises.
+        // SAFETY: as the calling code promises.
         unsafe { System.realloc(memory, layout, size) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        // SAFETY: as our caller promises.
+        // SAFETY: as the calling code promises.
         unsafe { System.dealloc(memory, layout) }
     }
 }
 
-/// What is counted belongs to one test: the others of this process wait.
+/// Makes the other tests of this process wait: all share the counter.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     IS_TEST.set(true);
@@ -135,7 +135,7 @@ fn a_cell_that_comes_alone() {
     let python = Bare::start(&kernel);
     one_by_one(&mut kernel, WARM_UP);
     let (allocated, woken) = (ALLOCATED.load(Ordering::Relaxed), python.wakeups());
-    // Three messages on iopub and one on shell for each, and no other: the end of the test looks for more.
+    // Each has three messages on iopub and one on shell. The end of the test finds any further ones.
     one_by_one(&mut kernel, ONE_BY_ONE);
     let allocated = ALLOCATED.load(Ordering::Relaxed) - allocated;
     bounded("allocations of a cell", per(allocated, ONE_BY_ONE), ALLOCATIONS);
@@ -179,7 +179,7 @@ fn reading_and_writing_a_message() {
     let requests: Vec<_> = (0..ONE_BY_ONE).map(|_| kernel.cell_frames("pass")).collect();
     let parent = Parent { raw_header: requests[0].iter().nth(3).unwrap().to_vec(), ..Parent::none() };
     let publisher = kernel.kernel.publisher.clone();
-    // On a thread of its own, because it is counted.
+    // On another thread: those of the test do not count.
     let counting = thread::spawn(move || {
         let before = ALLOCATED.load(Ordering::Relaxed);
         for frames in requests {
@@ -196,8 +196,7 @@ fn reading_and_writing_a_message() {
     bounded("allocations of writing a message", per(written, ONE_BY_ONE), ALLOCATIONS_OF_WRITING);
 }
 
-/// Prints the lines as another thread than the test's, and reads them all. `ready` is called before they are
-/// printed, and again behind the last one.
+/// Prints the lines on another thread, calls `ready`, and reads them all. Returns allocations and messages.
 fn print_lines(kernel: &mut TestKernel, ready: impl Fn(&TestKernel)) -> (usize, usize) {
     let parent = Arc::new(Parent::none());
     let line = "x".repeat(48);

@@ -25,7 +25,7 @@ fn on(backend: Backend) -> CallerOptions {
     CallerOptions { backend: Some(backend), ..CallerOptions::default() }
 }
 
-/// A child that is made for this.
+/// A new child.
 #[track_caller]
 fn new_child(of: &CallerHandle, options: CallerOptions, worker: bool) -> CallerHandle {
     let (child, made) = get_child(of, options, worker).unwrap();
@@ -53,7 +53,7 @@ fn idle(parent: &CallerHandle, worker: &CallerHandle, keep: usize, linger: Optio
     }
 }
 
-/// Waits until a Caller has handled what it was sent before. Nobody knows a child with this id.
+/// Waits until a Caller has handled earlier messages. It has no child with this id.
 #[track_caller]
 fn handled(caller: &CallerHandle) {
     block_on(caller.addr.send(Forget(0))).unwrap();
@@ -71,7 +71,7 @@ fn children_are_found_by_name_or_made() {
         assert!(!made && Arc::ptr_eq(&found.inbox, &child.inbox));
     }
     let other = new_child(&root, named("b"), true);
-    assert_eq!(other.spec.role, Role::Named, "who has a name is no worker");
+    assert_eq!(other.spec.role, Role::Named, "a named child is no worker");
     // A child of a child is another one.
     let grandchild = new_child(&child, named("b"), false);
     assert_eq!(grandchild.spec.parent, Some(child.spec.id));
@@ -86,7 +86,7 @@ fn without_a_name_each_is_new_unless_a_worker_will_do() {
     let two = new_child(&root, CallerOptions::default(), false);
     assert_eq!((&one.spec.role, &two.spec.role), (&Role::Unnamed, &Role::Unnamed));
     assert_eq!(new_worker(&root).spec.role, Role::Worker);
-    // The first one is busy, as far as anybody knows.
+    // The first one has not become idle.
     new_worker(&root);
 }
 
@@ -99,7 +99,7 @@ fn children_have_the_backend_of_their_parent_unless_told_otherwise() {
     let options = CallerOptions { use_uvloop: Some(true), ..on(Backend::Asyncio) };
     let child = new_child(&root, CallerOptions { name: Some("b".into()), ..options }, false);
     assert_eq!((child.spec.backend, child.spec.use_uvloop), (Backend::Asyncio, Some(true)));
-    // Whoever does not say what it wants gets it.
+    // Without a backend it is found, too.
     assert!(!get_child(&root, named("b"), false).unwrap().1);
     let wrong = CallerOptions { name: Some("b".into()), ..on(Backend::Trio) };
     let problem = get_child(&root, wrong, false).err().unwrap();
@@ -174,7 +174,7 @@ fn an_idle_worker_ends_when_its_time_is_up() {
         idle(&root, &worker, 1, Some(linger));
         is_stopped(&worker);
         let next = new_worker(&root);
-        // The thread's end is no news.
+        // The end of its thread changes nothing.
         end_thread(&worker);
         idle(&root, &next, 0, None);
         is_stopped(&next);
@@ -231,13 +231,13 @@ fn the_time_of_a_worker_starts_anew_when_its_work_is_done() {
 }
 
 #[test]
-fn only_workers_of_its_own_are_a_callers_business() {
+fn a_caller_keeps_only_workers_of_its_own() {
     let (root, other) = (free("root"), free("other"));
     let worker = new_worker(&root);
-    // Somebody else's.
+    // A worker of another Caller.
     idle(&other, &worker, 0, Some(Duration::ZERO));
     handled(&other);
-    // Gone.
+    // One that has ended.
     end_thread(&worker);
     idle(&root, &worker, 1, None);
     new_worker(&root);
@@ -303,7 +303,7 @@ fn a_caller_that_stops_takes_no_more_children() {
 }
 
 #[test]
-fn when_a_thread_has_ended_nobody_can_leave_work_for_it_and_its_name_is_free() {
+fn when_a_thread_has_ended_its_inbox_is_closed_and_its_name_is_free() {
     let root = free("root");
     for _ in 0..3 {
         let child = new_child(&root, named("a"), false);
@@ -311,12 +311,12 @@ fn when_a_thread_has_ended_nobody_can_leave_work_for_it_and_its_name_is_free() {
         end_thread(&child);
         assert!(child.inbox.push(Task::Stop).is_err());
         is_stopped(&grandchild);
-        // Twice is no more than once.
+        // A second time changes nothing.
         end_thread(&child);
     }
 }
 
-/// Asks for a child, and has gone when the answer comes.
+/// Asks for a child and drops the receiver of the answer.
 #[track_caller]
 fn ask_and_go(root: &CallerHandle, options: CallerOptions, worker: bool) {
     let (answer, answered) = mpsc::channel();
@@ -325,23 +325,23 @@ fn ask_and_go(root: &CallerHandle, options: CallerOptions, worker: bool) {
 }
 
 #[test]
-fn a_child_that_was_made_for_somebody_who_has_gone_is_not_there() {
+fn a_new_child_whose_asker_has_gone_is_removed() {
     let root = free("root");
     ask_and_go(&root, named("a"), false);
-    // Nobody has started a thread for the first one.
+    // The first one has no thread.
     new_child(&root, named("a"), false);
     ask_and_go(&root, CallerOptions::default(), true);
     new_worker(&root);
 }
 
 #[test]
-fn a_child_that_was_found_for_somebody_who_has_gone_is_still_there() {
+fn a_known_child_whose_asker_has_gone_stays() {
     let root = free("root");
     let child = new_child(&root, named("a"), false);
     ask_and_go(&root, named("a"), false);
     let (found, made) = get_child(&root, named("a"), false).unwrap();
     assert!(!made && found.spec.id == child.spec.id && child.inbox.is_empty());
-    // A worker that was handed out would never say that it is idle again.
+    // A worker that was taken would never be idle again.
     let worker = new_worker(&root);
     idle(&root, &worker, 1, None);
     ask_and_go(&root, CallerOptions::default(), true);
@@ -350,7 +350,7 @@ fn a_child_that_was_found_for_somebody_who_has_gone_is_still_there() {
 }
 
 #[test]
-fn a_caller_that_nobody_knows_any_more_costs_nothing() {
+fn a_caller_without_handles_is_dropped() {
     let root = free("root");
     let child = new_child(&root, named("a"), false);
     let (inbox, of_grandchild) = (Arc::downgrade(&child.inbox), {
@@ -360,7 +360,7 @@ fn a_caller_that_nobody_knows_any_more_costs_nothing() {
     });
     end_thread(&child);
     drop(child);
-    // The actors end some turns of their thread after the last one who knew them has gone.
+    // Actors end some turns of their thread after their last address is dropped.
     let gone = (0..1000).any(|_| {
         handled(&root);
         inbox.strong_count() + of_grandchild.strong_count() == 0

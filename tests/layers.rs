@@ -1,8 +1,8 @@
 //! The layers of the crate: arrows between files point down only, and no files form a circle.
 //!
-//! Reads the paths that begin with `crate::`, `super::` or `self::`, and those through an imported module, in all files
-//! of `src/`. Comments, `#[cfg(test)]` modules and what inline modules export do not count. A `mod.rs` is the door of its folder: an item that it
-//! re-exports counts as one of the file that defines it.
+//! Reads the paths in all files of `src/` that begin with `crate::`, `super::`, `self::` or an imported module. Comments,
+//! `#[cfg(test)]` modules and the exports of inline modules do not count. An item that a `mod.rs` re-exports counts as one
+//! of the file that defines it.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +136,7 @@ struct Source {
     module: Names,
     /// Without comments and tests.
     text: String,
-    /// The items of other files that it hands on: name here, path there.
+    /// The items of other files that it re-exports: name here, path there.
     exports: BTreeMap<String, Names>,
 }
 
@@ -185,7 +185,7 @@ impl Sources {
         }
     }
 
-    /// What `pub use` hands on of the modules of its own folder.
+    /// What `pub use` re-exports of the modules of its own folder.
     fn exports_of(&self, source: &Source) -> BTreeMap<String, Names> {
         let mut exports = BTreeMap::new();
         for (is_public, tree) in uses(&source.text) {
@@ -310,7 +310,7 @@ fn follow<'a>(
     found
 }
 
-/// A source text without its comments. None of ours has `//` in a string before a path.
+/// A source text without its comments. No file has a path behind a `//` in a string.
 fn without_comments(text: &str) -> String {
     text.lines().map(|line| line.find("//").map_or(line, |at| &line[..at])).collect::<Vec<_>>().join("\n")
 }

@@ -1,4 +1,4 @@
-//! What happens when the system gives no more. Alone in its process, because limits are a process's.
+//! Callers when the system has no more descriptors. Alone in its process, because limits are those of a process.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -10,7 +10,7 @@ use callboard::delivery::job::Channel;
 use callboard::wire::content::CreateSubshellRequest;
 use support::{ALICE, RAN, TestKernel};
 
-/// Sets the soft limit for open files. Returns what it was.
+/// Sets the soft limit for open files and returns the old one.
 fn limit_files(files: libc::rlim_t) -> libc::rlim_t {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: both calls are given a limit that lives as long as they take.

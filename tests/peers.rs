@@ -161,7 +161,7 @@ fn a_client_that_does_not_read_its_replies_gets_them_all_in_the_end() {
 }
 
 #[test]
-fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() {
+fn a_subscriber_that_does_not_read_holds_back_threads_that_publish() {
     const CHUNK: usize = 1 << 20;
     const CHUNKS: usize = 40;
     let mut kernel = TestKernel::start_unsigned();
@@ -188,7 +188,7 @@ fn a_subscriber_that_does_not_read_holds_back_those_who_publish_until_it_does() 
 }
 
 #[test]
-fn what_belongs_to_no_request_has_an_empty_parent() {
+fn messages_of_no_request_have_an_empty_parent() {
     let mut kernel = TestKernel::without_python();
     kernel.kernel.publisher.status(&Arc::new(Parent::none()), ExecutionState::Busy);
     let message = kernel.iopub.message("the status");
@@ -197,7 +197,7 @@ fn what_belongs_to_no_request_has_an_empty_parent() {
 }
 
 #[test]
-fn what_is_published_before_anybody_has_subscribed_waits_for_the_first_subscriber() {
+fn publications_before_the_first_subscription_wait_for_it() {
     let (iopub, mut peer) = fake::pair();
     let publisher = Publisher::new(Arc::new(Session::new(b"")));
     let runtime = Runtime::new().unwrap();

@@ -1,4 +1,4 @@
-//! What must hold for whatever clients send: the properties that the fuzz targets try, with generated input.
+//! Properties that hold for any input of clients, those of the fuzz targets, with generated input.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "../fuzz/src/properties.rs"]
@@ -83,7 +83,7 @@ fn config() -> ProptestConfig {
     }
 }
 
-/// Any text, with a liking for what means something.
+/// Any text, often with words that mean something.
 fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         4 => select(&WORDS[..]).prop_map(str::to_owned),

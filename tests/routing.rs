@@ -1,4 +1,4 @@
-//! Which request is answered by whom, and to whom.
+//! Which part of the kernel answers a request, and which client gets the answer.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -75,7 +75,7 @@ fn the_header_of_a_request_comes_back_byte_for_byte() {
 }
 
 #[test]
-fn what_the_kernel_is_needs_no_python() {
+fn kernel_info_needs_no_python() {
     let mut kernel = TestKernel::without_python();
     for channel in BOTH {
         let sent = kernel.send(channel, ALICE, &KernelInfoRequest {});
@@ -165,14 +165,14 @@ fn the_debugger_is_refused_in_its_own_form() {
     }
 }
 
-/// Which thread has answered.
+/// The thread that has answered.
 #[track_caller]
 fn thread(line: &mut Line, sent: &Sent) -> String {
     line.reply::<Value>(sent)["thread"].as_str().unwrap().to_owned()
 }
 
 #[test]
-fn what_helps_with_typing_is_answered_by_the_control_thread_while_a_cell_runs() {
+fn the_control_thread_answers_completion_inspection_and_history_while_a_cell_runs() {
     let mut kernel = TestKernel::start();
     let running = kernel.execute("hold cell");
     let held = kernel.held("cell");

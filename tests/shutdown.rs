@@ -1,4 +1,4 @@
-//! How a kernel is interrupted and how it ends.
+//! Interrupts, and the end of a kernel.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -23,7 +23,7 @@ fn complete() -> CompleteRequest {
     CompleteRequest { code: "pri".into(), cursor_pos: Some(3) }
 }
 
-/// Asks for a shutdown and reads all that comes of it but what becomes of other requests.
+/// Asks for a shutdown and reads its messages, not those of other requests.
 #[track_caller]
 fn shut_down(kernel: &mut TestKernel, channel: Channel, restart: bool) -> Sent {
     let sent = kernel.send(channel, ALICE, &ShutdownRequest { restart });
@@ -36,7 +36,7 @@ fn shut_down(kernel: &mut TestKernel, channel: Channel, restart: bool) -> Sent {
     sent
 }
 
-/// The kernel has told its process to stop what it does and to end in time.
+/// The kernel has interrupted its process and set the deadline for its end.
 #[track_caller]
 fn process_is_told(kernel: &TestKernel) {
     assert_eq!(kernel.act(), Act::Interrupt);
@@ -177,7 +177,7 @@ fn gated(behind: &[ExecuteRequest]) -> (TestKernel, Vec<Sent>) {
     (kernel, cells)
 }
 
-/// What becomes of a cell that has begun and whose thread forgets it.
+/// The outcome of a cell that has begun and that its thread forgets.
 const FORGOTTEN: &str = "error:CallerStopped idle; error:CallerStopped";
 
 /// A cell was answered, and has not run.
@@ -304,7 +304,7 @@ fn closing_closes_all_sockets_and_may_be_done_twice() {
     kernel.kernel.close(PATIENCE);
     let lines = [&kernel.shell, &kernel.control, &kernel.stdin, &kernel.iopub, &kernel.heartbeat];
     for line in lines {
-        assert!(!line.peer.send(vec![b"anybody there?".to_vec()].into()), "a socket is open still");
+        assert!(!line.peer.send(vec![b"hello".to_vec()].into()), "a socket is open still");
     }
 }
 

@@ -25,7 +25,7 @@ fn impatient() -> TestKernel {
     })
 }
 
-/// Waits as a thread does that has published something.
+/// Waits for room as a thread does after publishing.
 fn wait_for_room(kernel: &TestKernel, published: Urgency) {
     let wake_fd = Arc::new(WakeFd::new().unwrap());
     while kernel.kernel.publisher.is_congested(published) {
@@ -48,7 +48,7 @@ fn output_is_dropped_when_a_subscriber_is_stuck_and_the_gap_is_announced_and_no_
     let text = "x".repeat(FULL);
     publisher.text(&sent.parent(), Stdout, &text);
     publisher.text(&sent.parent(), Stdout, &text);
-    // The thread that prints is let go on, though nothing was read.
+    // The thread that prints goes on, though nothing was read.
     wait_for_room(&kernel, Urgency::Output);
     assert!(publisher.is_congested(Urgency::Kept), "messages of comms are not dropped: they wait");
     for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Prompts, and answers that find them.
+//! Prompts and their answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -34,7 +34,7 @@ fn answer(kernel: &TestKernel, identity: &str, prompt: Option<&Incoming>, value:
     kernel.stdin.send(frames);
 }
 
-/// The cell has printed what it was told and is done.
+/// The cell has printed the answer and is idle.
 #[track_caller]
 fn told(kernel: &mut TestKernel, channel: Channel, sent: &Sent, text: &str) {
     kernel.iopub.text(sent, StreamName::Stdout, text);
@@ -89,7 +89,7 @@ fn answers_that_name_no_prompt_go_to_the_clients_oldest_one() {
     let (two, _) = asking(&mut kernel, Channel::Control, "bob", "two");
     let again = kernel.ask(&one.parent(), "three");
     kernel.stdin.expect::<InputRequest>(&one);
-    // Bob's is not the oldest of all, but the oldest of his.
+    // Bob's prompt is not the oldest of all, but the oldest of that client.
     answer(&kernel, "bob", None, "B");
     told(&mut kernel, Channel::Control, &two, "two=B\n");
     answer(&kernel, "alice", None, "A");
@@ -99,13 +99,13 @@ fn answers_that_name_no_prompt_go_to_the_clients_oldest_one() {
 }
 
 #[test]
-fn an_answer_that_nobody_has_asked_for_is_dropped() {
+fn an_answer_without_a_prompt_is_dropped() {
     let mut kernel = TestKernel::start();
-    answer(&kernel, ALICE, None, "nobody asked");
+    answer(&kernel, ALICE, None, "unasked");
     let (sent, prompt) = asking(&mut kernel, Channel::Shell, ALICE, "name");
     answer(&kernel, "mallory", None, "not asked either");
     answer(&kernel, ALICE, Some(&prompt), "Ada");
-    // The second answer to the same prompt finds nothing that waits.
+    // The second answer to the same prompt has no prompt.
     answer(&kernel, ALICE, Some(&prompt), "too late");
     told(&mut kernel, Channel::Shell, &sent, "name=Ada\n");
     let (sent, prompt) = asking(&mut kernel, Channel::Shell, ALICE, "name");

@@ -1,4 +1,4 @@
-//! Thousands of messages, and not one that is lost or waits for the next one to be noticed.
+//! Thousands of messages: none is lost, and none waits for the next one to be noticed.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod support;
@@ -14,7 +14,7 @@ use callboard::wire::content::{CompleteRequest, Content, IopubWelcome, KernelInf
 use callboard::wire::{Frames, Incoming, MessageType, Parent, ReplayGuard, Session};
 use support::{ALICE, PATIENCE, Sent, TestKernel, cell, options, signed};
 
-/// As many as it takes for a rare loss to show.
+/// Enough for a rare loss to show.
 const ROUNDS: usize = 20_000;
 
 /// How many clients of real sockets ask at the same time.
@@ -66,7 +66,7 @@ fn no_request_of_20_000_of_many_kinds_is_lost() {
     }
 }
 
-/// A kernel on sockets of the real kind, and where they are.
+/// A kernel on real sockets, and their addresses.
 struct Real {
     context: zmq::Context,
     kernel: Arc<kernel::Kernel>,
@@ -99,8 +99,8 @@ impl Real {
         socket
     }
 
-    /// Clients who ask what the kernel is at about the same time, and all wait for their answers before any
-    /// of them asks again: if the kernel overlooks one request, no other one wakes it.
+    /// Clients that send kernel info requests at about the same time, and wait for all answers before the next round: if
+    /// the kernel overlooks one request, no other one wakes it.
     fn ask(&self, address: &str, rounds: usize) -> impl FnOnce() + use<> {
         let clients: Vec<_> = (0..CLIENTS).map(|_| self.connect(zmq::DEALER, address)).collect();
         let id = uuid();
@@ -124,7 +124,7 @@ impl Real {
         }
     }
 
-    /// A subscriber of everything, who has been greeted.
+    /// A subscriber of all topics that has been greeted.
     fn subscribe(&self) -> zmq::Socket {
         let socket = self.connect(zmq::SUB, &self.addresses[2]);
         socket.set_subscribe(b"").unwrap();
@@ -167,16 +167,16 @@ fn no_request_of_20_000_on_each_channel_is_lost_on_real_sockets() {
         }
     });
 
-    // A reader of iopub, who sees every status of every request, among text of no request.
+    // A reader of iopub that sees every status of every request, among text of no request.
     let publisher = real.kernel.publisher.clone();
-    let nobody = Arc::new(Parent::none());
+    let no_request = Arc::new(Parent::none());
     let mut idle = 0;
     while idle < 2 * ROUNDS {
         let frames = subscriber.recv_multipart(0).expect("the status of every request");
         if frames.last().is_some_and(|content| content.ends_with(b"\"idle\"}")) {
             idle += 1;
             if idle % 100 == 0 {
-                publisher.text(&nobody, StreamName::Stdout, "text\n");
+                publisher.text(&no_request, StreamName::Stdout, "text\n");
             }
         }
     }
@@ -194,9 +194,9 @@ fn new_subscribers_are_greeted_among_traffic_on_real_sockets() {
     let publishing = thread::spawn({
         let (publisher, over) = (real.kernel.publisher.clone(), over.clone());
         move || {
-            let nobody = Arc::new(Parent::none());
+            let no_request = Arc::new(Parent::none());
             while !over.load(Ordering::Acquire) {
-                publisher.text(&nobody, StreamName::Stdout, "text\n");
+                publisher.text(&no_request, StreamName::Stdout, "text\n");
                 publisher.flush();
                 thread::yield_now();
             }

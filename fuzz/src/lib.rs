@@ -1,3 +1,3 @@
-//! What the fuzz targets try. See README.md.
+//! The properties that the fuzz targets try. See README.md.
 
 pub mod properties;

@@ -1,6 +1,6 @@
-//! What must hold for whatever clients send: the one source of the fuzz targets and of `tests/properties.rs`.
+//! Properties that hold for any input of clients: the source of the fuzz targets and of `tests/properties.rs`.
 //!
-//! Each function takes any bytes and panics if something does not hold. The bytes are text where that is possible, so
+//! Each function takes any bytes and panics if a property does not hold. The bytes are text where that is possible, so
 //! that the corpus can be read and written by hand.
 
 use callboard::actors::comms::CommEvent;
@@ -24,7 +24,7 @@ pub const KEY: &[u8] = b"key";
 /// The longest that an error may be, in bytes: it goes into replies and the log.
 const LONGEST_ERROR: usize = 2000;
 
-/// What a client may send, by the number that stands for it in a corpus of [`contents`].
+/// The types that a client may send, in the order of their letters in a corpus of [`contents`].
 pub const SENT: [MessageType; 19] = [
     MessageType::ExecuteRequest,
     MessageType::InspectRequest,
@@ -75,7 +75,7 @@ pub fn decode_all(frames: &[Vec<u8>]) {
     assert!(matches!(decode(&frames, b"another key"), Err(WireError::BadSignature)));
 }
 
-/// Decodes frames, and checks what comes out against them.
+/// Decodes frames, and compares the message with them.
 fn decode(frames: &[Vec<u8>], key: &[u8]) -> Result<Incoming, WireError> {
     let (signer, replays) = (Signer::new(key), ReplayGuard::new());
     let decoded = Incoming::decode(frames.to_vec().into(), &signer, &replays);
@@ -146,14 +146,14 @@ fn answerable(message: &Incoming) {
     assert_eq!(again, *header);
 }
 
-/// A header, correctly signed: what is read of it, and what is refused.
+/// A header, correctly signed: read or refused.
 pub fn headers(data: &[u8]) {
     let dicts = [data, b"{}", b"{}", b"{}"];
     let signature = Signer::new(KEY).sign(dicts).into_bytes();
     let mut frames = vec![b"client".to_vec(), DELIMITER.to_vec(), signature];
     frames.extend(dicts.map(<[u8]>::to_vec));
     decode_all(&frames);
-    // What is a header is a parent header, which need only be an object; and the other way round for what is none.
+    // A header is also a valid parent header, which need only be an object. What is no valid parent header is no header.
     let object = |place: usize| {
         let mut dicts = [&br#"{"msg_id":"1","msg_type":"a"}"#[..], b"{}", b"{}", b"{}"];
         dicts[place] = data;
@@ -262,7 +262,7 @@ const NEEDS_FIELDS: [&str; 10] = [
 /// Types whose content can be `{}`, but not every object.
 const HAS_FIELDS: [&str; 2] = ["comm_info_request", "shutdown_request"];
 
-/// Reads a content that was checked, writes it, and reads it again: the same comes out. The actors that it goes to
+/// Reads a content that was checked, writes it, and reads it again: the same comes out. Its actors
 /// read it as bytes.
 fn reads_back<T: DeserializeOwned + Serialize>(content: &[u8]) -> T {
     let read: T = serde_json::from_slice(content).expect("checked content can be read");
@@ -296,7 +296,7 @@ pub fn run_modes(data: &[u8]) {
             assert_eq!(run_mode(None, b"no metadata", &code, true).as_ref(), Ok(mode), "{lines}");
         }
     }
-    // Whole cells, and metadata that is none: never an error where other text may stand, but for bad options.
+    // Whole cells, and invalid metadata: no error where other text may stand, except for bad options.
     for silent in [false, true] {
         let beside = if silent { RunMode::Task } else { RunMode::Queue };
         match run_mode(None, data, text, silent) {
@@ -338,7 +338,7 @@ pub fn rendered(mode: &RunMode) -> String {
     words.join(" ")
 }
 
-/// An error that can be shown: not longer than anybody reads, and in one line.
+/// Checks that an error can be shown: short, and in one line.
 fn short(error: &str) {
     assert!(error.len() <= LONGEST_ERROR, "{} bytes: {error:.500}", error.len());
     assert!(!error.contains(char::is_control), "{error:?}");

@@ -2,7 +2,7 @@
 //!
 //! `jupyter_client` makes one key pair for each kernel and writes it into the connection file. The kernel is the server;
 //! a client has to know the public key, and all clients may use the kernel's own pair as theirs. There is no list of
-//! clients: who can read the connection file may connect, as it is with the key that signs messages.
+//! clients: a process that can read the connection file may connect, as with the key that signs messages.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fmt;
@@ -24,7 +24,7 @@ pub struct CurveKeys {
     pub secret: Vec<u8>,
 }
 
-/// Says nothing of the keys: they do not belong into logs.
+/// Hides the keys: they must not get into logs.
 impl fmt::Debug for CurveKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CurveKeys")

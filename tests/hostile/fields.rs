@@ -7,7 +7,7 @@ use callboard::wire::MessageType;
 use callboard::wire::content::KernelInfoReply;
 use serde_json::{Value, json};
 
-/// What is JSON, but no string.
+/// JSON values that are no strings.
 fn no_strings() -> [Value; 8] {
     [
         json!(3),
@@ -44,7 +44,7 @@ fn a_run_mode_that_is_no_text_is_refused_in_a_header_that_is_read() {
             let sent = send_cell(&mut kernel, channel, &json!({}), &json!({"run_mode": mode}));
             assert_eq!(kernel.cell_refused(channel, &sent).0, "RunModeError");
         }
-        // Not a cell's: it says nothing.
+        // For other requests than cells it is ignored.
         let kind = MessageType::KernelInfoRequest;
         let mut header = json!(kernel.session.header(&kind));
         header["run_mode"] = mode.clone();
@@ -60,7 +60,7 @@ fn a_run_mode_that_is_no_text_is_refused_in_a_header_that_is_read() {
 }
 
 #[test]
-fn tags_that_are_none_say_nothing() {
+fn tags_that_are_no_list_of_texts_are_ignored() {
     let mut kernel = TestKernel::start();
     let mut tags = no_strings().to_vec();
     tags.retain(|tags| *tags != json!(["task"]));
@@ -90,7 +90,7 @@ fn a_subshell_id_that_is_no_text_makes_the_header_unreadable_which_is_logged() {
             send_cell(&mut kernel, channel, &json!({"subshell_id": subshell_id}), &json!({}));
         }
     }
-    // It is dropped: nobody knows where it belongs.
+    // It is dropped: without a header it has no place.
     kernel.answers();
     let text = log.text();
     let told = text.lines().filter(|line| {

@@ -133,7 +133,7 @@ fn any_number_of_frames_is_taken() {
     let whole = signed(KEY, ALICE, [&header("frames"), "{}", "{}", "{}"]);
     for channel in ALL {
         for count in 0..whole.len() {
-            // The first frames of a message; and as many frames that are nothing at all.
+            // The first frames of a message, and as many without meaning.
             kernel.line(channel).send(whole[..count].to_vec().into());
             kernel.line(channel).send(vec![Vec::new(); count].into());
             kernel.line(channel).send(vec![DELIMITER.to_vec(); count].into());
@@ -202,12 +202,12 @@ fn only_answers_belong_on_stdin() {
 }
 
 #[test]
-fn what_is_no_subscription_is_dropped_by_iopub() {
+fn iopub_drops_other_messages_than_subscriptions() {
     let mut kernel = TestKernel::without_python();
     for frames in [vec![], vec![vec![]], vec![b"\x02topic".to_vec()], vec![b"nonsense".to_vec(); 3]] {
         kernel.iopub.send(frames.into());
     }
-    // Someone who leaves is not greeted.
+    // The end of a subscription is not greeted.
     kernel.iopub.send(vec![b"\x00".to_vec()].into());
     let message = signed(KEY, ALICE, [&header("iopub"), "{}", "{}", "{}"]);
     kernel.iopub.send(message.into());
@@ -234,7 +234,7 @@ fn the_heartbeat_sends_back_whatever_it_gets() {
 }
 
 #[test]
-fn a_request_for_a_kernel_that_is_flooded_with_nonsense_is_answered() {
+fn a_kernel_that_is_flooded_with_nonsense_answers_requests() {
     let mut kernel = TestKernel::without_python();
     for n in 0..2000 {
         kernel.shell.send(vec![vec![0; n % 50]; n % 9].into());

@@ -17,7 +17,7 @@ fn only_cells_of_the_queue_wait_for_it() {
         let silent = |code: &str| ExecuteRequest { silent: true, ..cell(code) };
         let shell = Channel::Shell;
         // In turns, so that each that waits has one behind it that does not.
-        let mut waiting = vec![with_mode(&mut kernel, shell, subshell_id, "nowhere", "", cell("ok"))];
+        let mut waiting = vec![with_mode(&mut kernel, shell, subshell_id, "no place", "", cell("ok"))];
         let mut beside = Vec::new();
         for place in PLACES {
             for (mode, content) in [("task", cell("ok")), ("thread", cell("ok")), ("task", silent("ok"))] {
@@ -27,8 +27,8 @@ fn only_cells_of_the_queue_wait_for_it() {
                 waiting.push(with_mode(&mut kernel, shell, subshell_id, place, "queue", content));
             }
         }
-        // Leaves no trace, and so has no place in the queue.
-        beside.push(with_mode(&mut kernel, shell, subshell_id, "nowhere", "", silent("ok")));
+        // Silent, and so not in the queue.
+        beside.push(with_mode(&mut kernel, shell, subshell_id, "no place", "", silent("ok")));
 
         let outcomes = kernel.outcomes(&beside.iter().collect::<Vec<_>>());
         for (at, outcome) in outcomes.iter().enumerate() {

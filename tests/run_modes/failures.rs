@@ -8,14 +8,14 @@ use callboard::wire::content::{ErrorReply, ExecuteRequest};
 use callboard::wire::run_mode::{Backend, RunMode};
 
 #[test]
-fn a_mode_that_says_nothing_sensible_is_refused_at_once_and_aborts_nothing() {
+fn an_invalid_mode_is_refused_at_once_and_aborts_nothing() {
     let mut kernel = TestKernel::start();
     let subshell = kernel.create_subshell();
     let bad = ["thread nam=x", "thread backend=curio", "thread name='x", "thread use_uvloop=maybe"];
     for subshell_id in [None, Some(&*subshell)] {
         let (first, gate) = kernel.hold(subshell_id, "hold gate");
         let queued: Vec<Sent> = (0..3)
-            .map(|_| with_mode(&mut kernel, Channel::Shell, subshell_id, "nowhere", "", cell("ok")))
+            .map(|_| with_mode(&mut kernel, Channel::Shell, subshell_id, "no place", "", cell("ok")))
             .collect();
         for place in PLACES {
             // "# tomorrow" is a comment, and "tomorrow" a tag like others.
@@ -31,7 +31,7 @@ fn a_mode_that_says_nothing_sensible_is_refused_at_once_and_aborts_nothing() {
                 }
             }
         }
-        let behind = with_mode(&mut kernel, Channel::Shell, subshell_id, "nowhere", "", cell("ok"));
+        let behind = with_mode(&mut kernel, Channel::Shell, subshell_id, "no place", "", cell("ok"));
         kernel.release(&first, gate);
         for sent in queued.iter().chain([&behind]) {
             assert_eq!(kernel.outcome(sent), RAN);
@@ -77,7 +77,7 @@ fn a_task_or_thread_that_fails_aborts_nothing() {
     for subshell_id in [None, Some(&*subshell)] {
         let (first, gate) = kernel.hold(subshell_id, "await gate");
         let plain = |kernel: &mut TestKernel| {
-            with_mode(kernel, Channel::Shell, subshell_id, "nowhere", "", cell("ok"))
+            with_mode(kernel, Channel::Shell, subshell_id, "no place", "", cell("ok"))
         };
         let mut queued = vec![plain(&mut kernel)];
         for mode in ["task", "thread", "thread name=X"] {
@@ -97,7 +97,7 @@ fn a_task_or_thread_that_fails_aborts_nothing() {
 fn a_failing_cell_aborts_no_task_and_no_thread() {
     let mut kernel = TestKernel::start();
     for _ in 0..20 {
-        // All of it is there when the cell fails.
+        // All have arrived when the cell fails.
         kernel.shell.peer.delay();
         let failing = kernel.execute("fail");
         let queued = kernel.execute("print never");
@@ -116,7 +116,7 @@ fn the_error_of_a_task_goes_to_the_client_that_sent_it() {
     for code in ["# task\nfail", "# thread\nfail"] {
         let one = kernel.send(Channel::Shell, "alice", &cell("ok"));
         let two = kernel.send(Channel::Shell, "bob", &cell(code));
-        // `outcomes` checks whom each reply goes to.
+        // `outcomes` checks the client of each reply.
         assert_eq!(kernel.outcomes(&[&one, &two]), [RAN, FAILED]);
     }
 }

@@ -39,13 +39,13 @@ fn a_cell_runs_on_the_thread_that_channel_subshell_and_mode_name() {
                     cases += 1;
                 }
             }
-            let sent = with_mode(&mut kernel, channel, subshell_id, "nowhere", "", cell("where"));
+            let sent = with_mode(&mut kernel, channel, subshell_id, "no place", "", cell("where"));
             ran_on(&mut kernel, channel, &sent, own);
         }
     }
     assert_eq!(cases, 2 * 2 * 4 * 5);
     let roles: Vec<Role> = kernel.started().iter().map(|started| started.spec.role.clone()).collect();
-    // Whoever has sent them, wherever they said so: they share their Callers.
+    // Of all clients and in all places: they share their Callers.
     assert_eq!(roles, [Role::Subshell(subshell), Role::Worker, Role::Named, Role::Named]);
 }
 
@@ -105,7 +105,7 @@ fn comm_messages_stay_on_the_shell_thread_unless_told_otherwise() {
 }
 
 #[test]
-fn what_is_no_cell_is_answered_where_it_always_is_whatever_it_names() {
+fn other_requests_than_cells_ignore_run_modes() {
     let mut kernel = TestKernel::start();
     let subshell = kernel.create_subshell();
     let (first, gate) = kernel.hold(None, "hold gate");

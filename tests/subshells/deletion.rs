@@ -12,7 +12,7 @@ use callboard::wire::content::{DeleteSubshellReply, ExecuteRequest, ListSubshell
 /// How long a cell may go on when its subshell was deleted.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// That of a cell that ran when its subshell was deleted, and did not end in time.
+/// The outcome of a cell that ran when its subshell was deleted and did not end in time.
 const GIVEN_UP: &str = "error:SubshellDeleted idle; error:SubshellDeleted";
 
 #[test]
@@ -28,7 +28,7 @@ fn deleting_a_busy_subshell_answers_all_its_cells() {
         let listed = kernel.send(Channel::Control, ALICE, &ListSubshellRequest {});
         assert_eq!(kernel.control.reply::<ListSubshellReply>(&listed), ListSubshellReply::default());
         cells.push(kernel.execute_in(&id, "print never"));
-        // Its thread is in C code and goes on, but nobody waits for it for longer than the grace.
+        // Its thread is in C code and goes on, but is waited for no longer than the grace.
         cells.push(running);
         let mut cells: Vec<&Sent> = cells.iter().collect();
         assert_eq!(
@@ -40,7 +40,7 @@ fn deleting_a_busy_subshell_answers_all_its_cells() {
         assert_eq!(published[..3], ["busy idle"; 3]);
         assert_eq!(published[3..5], ["busy error:UnknownSubshell idle", "error:SubshellDeleted idle"]);
         assert_eq!(published[5..], ["busy idle"; 2]);
-        // It ends as well as it can, which nobody is told: messages too many fail the test.
+        // Its end publishes nothing: a further message fails the test.
         drop(gate);
         assert_eq!(kernel.next_ended(), caller.spec.name);
         kernel.answers();
@@ -110,7 +110,7 @@ fn tasks_behind_the_end_of_a_deleted_subshell_are_answered() {
     let (running, gate) = kernel.hold(Some(&id), "# task\nhold gate");
     let tasks = queued(&mut kernel, Some(&id), &["# task\nok", "# task\nok"]);
     kernel.delete_subshell(&id);
-    // What it was given before it was told to stop is done.
+    // Work that it got before the stop is done.
     kernel.release(&running, gate);
     ended(&mut kernel, &tasks, &[RAN, RAN]);
     assert_eq!(kernel.next_ended(), caller.spec.name);

@@ -110,7 +110,7 @@ fn a_hundred_subshells_come_and_go_and_leave_nothing() {
         assert_eq!(kernel.subshells(), Vec::<String>::new());
     }
     assert_eq!(kernel.started().len(), 2 * COUNT);
-    // Actors end some turns of their thread after they were last heard of.
+    // Actors end some turns of their thread after their last message.
     let left = || kernel.started().iter().filter(|started| started.inbox.strong_count() > 0).count();
     let mut turns = 0..100;
     let gone = loop {
@@ -187,7 +187,7 @@ fn two_clients_share_subshells_and_get_their_own_replies() {
     kernel.iopub.busy(&listed);
     kernel.iopub.idle(&listed);
     kernel.release(&first, gate);
-    // `outcome` checks whom each reply goes to.
+    // `outcome` checks the client of each reply.
     let (a, b) = ("busy input stdout:a idle; ok", "busy input stdout:b idle; ok");
     ended(&mut kernel, &cells, &[a, b, FAILED, ABORTED]);
     let deleted = kernel.send(Channel::Control, "bob", &DeleteSubshellRequest { subshell_id: id.clone() });

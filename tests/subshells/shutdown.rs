@@ -9,7 +9,7 @@ use callboard::delivery::job::Channel;
 use callboard::delivery::request::ReplyStatus;
 use callboard::wire::content::{ShutdownReply, ShutdownRequest};
 
-/// Asks for a shutdown and reads what comes of it but what becomes of other requests.
+/// Asks for a shutdown and reads its messages, not those of other requests.
 #[track_caller]
 fn shut_down(kernel: &mut TestKernel) {
     let sent = kernel.send(Channel::Control, ALICE, &ShutdownRequest { restart: false });
@@ -33,7 +33,7 @@ fn a_shutdown_aborts_what_is_queued_anywhere_and_stops_every_thread() {
     for code in ["# thread\nhold worker", "# thread\nhold worker", "# thread name=X\nhold X"] {
         running.push(kernel.hold(None, code));
     }
-    // Behind what holds its thread, but not aborted: it is beside all queues.
+    // Behind a cell that holds its thread, but not aborted: it is beside all queues.
     let behind = queued(&mut kernel, None, &["# thread name=X\nok", "# task\nok"]);
     shut_down(&mut kernel);
     assert_eq!(kernel.outcomes(&waiting.iter().collect::<Vec<_>>()), [ABORTED; 6]);
@@ -74,7 +74,7 @@ fn closing_does_not_wait_for_threads_that_are_held() {
     within_patience("the end of the kernel", move || inner.close(Duration::from_secs(3600)));
     assert!(PATIENCE < Duration::from_secs(3600));
     assert_eq!(kernel.outcomes(&waiting.iter().collect::<Vec<_>>()), [ABORTED; 6]);
-    // Nobody hears of the cells that ran, but all threads end.
+    // The cells that ran are not answered, but all threads end.
     drop(held);
     kernel.python_ended();
 }
@@ -121,6 +121,6 @@ fn closing_waits_for_the_replies_of_subshells() {
         let sent: Vec<&Sent> = cells.iter().map(|(sent, ..)| sent).collect();
         assert_eq!(kernel.outcomes(&sent), ["busy idle; error:Failure"; 4]);
     }
-    // It has waited for them, and was not only lucky.
+    // Not by luck: it has waited for them.
     assert!(!log.text().contains("may be lost"), "{}", log.text());
 }

@@ -1,5 +1,5 @@
-//! The least that can stand for Python, so that what is counted and timed is the kernel: one thread, for which every
-//! cell is `pass`.
+//! A minimal stand-in for Python, so that counts and times are those of the kernel: one thread, for which every cell is
+//! `pass`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,12 +44,12 @@ impl Bare {
         self.wakeups.load(Ordering::Acquire)
     }
 
-    /// How much waits in the inbox.
+    /// How many requests wait in the inbox.
     pub fn waiting(&self) -> usize {
         self.inbox.len()
     }
 
-    /// Lets a cell go on that holds the thread.
+    /// Releases the cell that holds the thread.
     pub fn release(&self) {
         self.release.send(()).unwrap();
     }
@@ -98,9 +98,9 @@ fn pass(request: &Request, execution_count: u64, released: &mpsc::Receiver<()>) 
     request.finish(ReplyStatus::Ok);
 }
 
-/// What a client does with `pass` cells that are not looked at closer.
+/// A client that sends `pass` cells and does not read the answers in detail.
 impl TestKernel {
-    /// The frames of a cell of Alice's, to be sent later.
+    /// The frames of a cell of Alice, to send later.
     pub fn cell_frames(&self, code: &str) -> Frames {
         let header = self.session.header(&MessageType::ExecuteRequest);
         self.encode(ALICE, &header, &cell(code)).1
@@ -111,14 +111,14 @@ impl TestKernel {
         self.line(Channel::Shell).send(frames);
     }
 
-    /// Waits for this many messages on iopub, which nobody looks at.
+    /// Waits for this many messages on iopub, without reading them.
     pub fn take_published(&mut self, count: usize) {
         for _ in 0..count {
             assert!(block_on(self.iopub.peer.recv()).is_some(), "iopub was closed");
         }
     }
 
-    /// Waits for this many replies on shell, which nobody looks at.
+    /// Waits for this many replies on shell, without reading them.
     pub fn take_replies(&mut self, count: usize) {
         for _ in 0..count {
             assert!(block_on(self.shell.peer.recv()).is_some(), "shell was closed");

@@ -1,4 +1,4 @@
-//! What a client expects of a kernel of a test.
+//! Answers that a client expects of the kernel.
 
 use super::ALICE;
 use super::kernel::TestKernel;
@@ -9,8 +9,8 @@ use callboard::kernel::{self};
 use callboard::wire::content::{Error, ErrorReply, ExecuteReply, KernelInfoReply, KernelInfoRequest, reply};
 
 impl TestKernel {
-    /// What becomes of requests of shell that are answered in any order: of each, what is published for it,
-    /// then what is replied, in short. See [`Line::stories`] and [`Line::replies`].
+    /// The outcomes of requests of shell that are answered in any order: for each, in short, its publications and its
+    /// reply. See [`Line::stories`] and [`Line::replies`].
     #[track_caller]
     pub fn outcomes(&mut self, sent: &[&Sent]) -> Vec<String> {
         let published = self.iopub.stories(sent, |last| last == "idle");
@@ -18,7 +18,7 @@ impl TestKernel {
         published.iter().zip(replied).map(|(story, reply)| format!("{story}; {reply}")).collect()
     }
 
-    /// What becomes of one request of shell.
+    /// The outcome of one request of shell.
     #[track_caller]
     pub fn outcome(&mut self, sent: &Sent) -> String {
         self.outcomes(&[sent]).remove(0)
@@ -87,7 +87,7 @@ impl TestKernel {
         (ename, evalue)
     }
 
-    /// The kernel still says what it is, on shell and on control.
+    /// The kernel still answers, on shell and on control.
     #[track_caller]
     pub fn answers(&mut self) {
         for channel in [Channel::Shell, Channel::Control] {

@@ -1,4 +1,4 @@
-//! A kernel on fake sockets.
+//! The kernel of a test, on fake sockets.
 
 use std::rc::Rc;
 use std::sync::{Arc, mpsc};
@@ -27,7 +27,7 @@ pub enum Act {
     ExitAfter(Duration),
 }
 
-/// Takes the place of the process: nothing is interrupted and nothing ends.
+/// Stands in for the process: records what the kernel does to it.
 pub struct Recorder(mpsc::Sender<Act>);
 
 impl Process for Recorder {
@@ -40,8 +40,7 @@ impl Process for Recorder {
     }
 }
 
-/// A running kernel and all of its clients. When it is dropped, everything that the kernel has sent must
-/// have been read, so a message too many fails the test.
+/// A running kernel and all of its clients. Dropping it fails the test if a message of the kernel is unread.
 pub struct TestKernel {
     pub kernel: Arc<Kernel>,
     pub shell: Line,
@@ -54,7 +53,7 @@ pub struct TestKernel {
     acts: mpsc::Receiver<Act>,
 }
 
-/// What a kernel is started with, and where it says what it did to its process.
+/// The options of a kernel, and the receiver of what it does to its process.
 pub fn options() -> (Options, mpsc::Receiver<Act>) {
     let (recorder, acts) = mpsc::channel();
     let kernel_info = KernelInfoReply {
@@ -113,7 +112,7 @@ impl TestKernel {
         Self::build(KEY, change).with_python()
     }
 
-    /// A kernel whose inboxes nobody reads.
+    /// A kernel without readers of its inboxes.
     pub fn without_python() -> Self {
         Self::build(KEY, |_| {})
     }

@@ -15,23 +15,22 @@ use super::{KEY, PATIENCE};
 
 /// The outcome of a cell without output that ran to its end; see `TestKernel::outcomes`.
 pub const RAN: &str = "busy input idle; ok";
-/// That of one that failed.
+/// The outcome of one that failed.
 pub const FAILED: &str = "busy input error:Failure idle; error:Failure";
-/// That of one that was aborted.
+/// The outcome of one that was aborted.
 pub const ABORTED: &str = "busy idle; aborted";
 
-/// A request that was sent: what its answers are known by.
+/// A request that was sent, as far as its answers name it.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub id: String,
     pub kind: MessageType,
-    /// As it stood in the frames.
+    /// As it was in the frames.
     pub header: Vec<u8>,
     pub identity: String,
 }
 
-/// One channel, seen from the side of the clients. All clients of a channel share it: who a message is for
-/// says its identity.
+/// One channel, seen by the clients. All clients of a channel share it; the identity of a message names its client.
 pub struct Line {
     name: &'static str,
     pub peer: Peer,
@@ -51,7 +50,7 @@ impl Line {
         assert!(self.peer.send(frames), "the kernel has closed {}", self.name);
     }
 
-    /// Signs and sends the four dicts, whatever they are.
+    /// Signs and sends four dicts, valid or not.
     #[track_caller]
     pub fn send_dicts(&self, identity: &str, dicts: [&str; 4]) {
         self.send(signed(KEY, identity, dicts).into());
@@ -73,7 +72,7 @@ impl Line {
     #[track_caller]
     pub fn message(&mut self, awaited: &str) -> Incoming {
         let frames = self.frames(awaited);
-        Incoming::decode(frames, &self.signer, &self.replays).expect("the kernel signs what it sends")
+        Incoming::decode(frames, &self.signer, &self.replays).expect("the kernel signs its messages")
     }
 
     /// The reply to a request: the next message, of the right type, to the right client, with the
@@ -139,9 +138,8 @@ impl Line {
         count
     }
 
-    /// Reads until of each of these requests something was published that `done` knows for the last. Returns of
-    /// each what was published, in order and in short: `busy input stdout:TEXT error:NAME idle`. What belongs
-    /// to another request fails the test.
+    /// Reads until `done` has recognized the last publication of each of these requests. Returns for each, in short, what
+    /// was published, in order: `busy input stdout:TEXT error:NAME idle`. A message of another request fails the test.
     #[track_caller]
     pub fn stories(&mut self, sent: &[&Sent], done: impl Fn(&str) -> bool) -> Vec<String> {
         let mut stories = vec![Vec::<String>::new(); sent.len()];
@@ -168,8 +166,7 @@ impl Line {
         stories.into_iter().map(|story| story.join(" ")).collect()
     }
 
-    /// Reads the replies to all of these requests, which come in any order. Returns of each in short what it
-    /// says: `ok`, `error:NAME` or `aborted`.
+    /// Reads the replies to these requests, in any order. Returns each in short: `ok`, `error:NAME` or `aborted`.
     #[track_caller]
     pub fn replies(&mut self, sent: &[&Sent]) -> Vec<String> {
         let places = places(sent);
@@ -190,7 +187,7 @@ impl Line {
         replies.into_iter().flatten().collect()
     }
 
-    /// What is left once the kernel has closed its end.
+    /// The messages that are left when the kernel has closed its end.
     pub fn rest(&mut self) -> Vec<String> {
         let mut rest = Vec::new();
         loop {

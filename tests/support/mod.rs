@@ -18,7 +18,7 @@ pub use python::{Held, KEPT, Python, Started, block_on};
 pub use sending::cell;
 pub use waiting::{Log, awaited, end_thread, get_child, is_stopped, next_work, within_patience};
 
-/// The longest that a test waits for anything.
+/// How long a test waits at most.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The key that both sides sign with.
@@ -27,5 +27,5 @@ pub const KEY: &[u8] = b"secret";
 /// The deadline that the kernel is given for a shutdown.
 pub const DEADLINE: Duration = Duration::from_secs(7);
 
-/// The client that sends what a test sends without saying who.
+/// The client of messages for which a test names none.
 pub const ALICE: &str = "alice";

@@ -1,8 +1,8 @@
-//! The stand-in for Python: a thread on each inbox that does what a cell's code says.
+//! The stand-in for Python: a thread on each inbox that runs cells in a small language.
 //!
 //! A line of code is one of: `ok`, `print TEXT`, `warn TEXT`, `flood N`, `display TEXT`, `where` (prints
-//! the thread), `hold NAME` (until the test lets go; the thread does nothing else, as in C code), `await NAME`
-//! (the same, but tasks run meanwhile; of several, the one that came last goes on first), `ask PROMPT` (prints
+//! the thread), `hold NAME` (until the test releases it; the thread is blocked, as in C code), `await NAME`
+//! (the same, but tasks run meanwhile; the one that came last is released first), `ask PROMPT` (prints
 //! the answer), `fail`, `vanish` (the thread ends and forgets the request).
 
 use std::cell::Cell;
@@ -25,7 +25,7 @@ use serde_json::value::to_raw_value;
 
 use super::PATIENCE;
 
-/// How many workers with nothing to do are kept.
+/// How many idle workers are kept.
 pub const KEPT: usize = 1;
 
 /// The threads of the stand-in, as the test sees them.
@@ -34,7 +34,7 @@ pub struct Python {
     held: mpsc::Receiver<Held>,
     ended: mpsc::Receiver<String>,
     cancelled: mpsc::Receiver<u64>,
-    /// Of how many ends the test knows.
+    /// How many ends the test has read.
     known_ends: Cell<usize>,
 }
 
@@ -98,7 +98,7 @@ impl Python {
     /// Waits until all threads have ended.
     #[track_caller]
     pub fn ended(self) {
-        // They can be as many only when the one that starts others has ended, too.
+        // The count is complete only when the thread that starts others has ended, too.
         while self.known_ends.get() < 2 + self.started().len() {
             self.next_ended();
         }
@@ -154,7 +154,7 @@ impl Starter {
         let (name, ends) = (name.to_owned(), self.ends.clone());
         thread::spawn(move || {
             interpreter.serve();
-            // Also what the thread has forgotten.
+            // Also the requests that the thread has forgotten.
             drop(interpreter);
             if let Some(CallerHandle { addr, .. }) = handle {
                 // Closed: the kernel has ended before.
@@ -183,7 +183,7 @@ impl Starter {
 struct Interpreter {
     name: String,
     starter: Starter,
-    /// Of a Caller that is not the kernel's own.
+    /// Of a Caller that is not one of the kernel.
     handle: Option<CallerHandle>,
     inbox: Arc<Inbox<Task>>,
     /// Taken from the inbox, and not begun.
@@ -220,7 +220,7 @@ impl Interpreter {
                 let (name, inbox) = (handle.spec.name.clone(), handle.inbox.clone());
                 self.starter.start(&name, &inbox, Some(handle));
             }
-            // A held cell goes on when the test says so, as C code would.
+            // The test releases a held cell, as C code would end.
             Task::Cancel(id) => self.starter.cancel(id),
             // Nothing is registered with these threads.
             Task::Wake(_) => {}
@@ -266,8 +266,7 @@ impl Interpreter {
         Ok(())
     }
 
-    /// A worker that has done its work goes back to the pool: before its reply goes out, so that a cell which
-    /// is sent then finds it there.
+    /// Puts an idle worker back into the pool, before its reply goes out: a cell that is sent then finds it there.
     fn be_idle(&self) {
         let parent = &self.starter.kernel.shell_caller;
         if let Some(worker) = &self.handle
@@ -279,7 +278,7 @@ impl Interpreter {
         }
     }
 
-    /// Says which thread has seen the request: in its reply, or as text if it has none.
+    /// Names the thread that has the request: in its reply, or as text if it has none.
     fn work_on_other(&self, request: &Request) {
         if request.job.kind.reply().is_some() {
             let content = json!({"status": "ok", "thread": self.name});
@@ -315,7 +314,7 @@ impl Interpreter {
                 request.publisher().raw(parent, kind, Frame::EMPTY_OBJECT, content, Vec::new());
             }
             "hold" => {
-                // The error says that the test has let go.
+                // The error means that the test has released it.
                 self.hold(rest).recv().unwrap_or_default();
             }
             "await" => {
@@ -345,7 +344,7 @@ impl Interpreter {
         released
     }
 
-    /// Does what waits for no queue, until the test lets go or the cell is cancelled.
+    /// Runs work beside the queue until the test releases the cell or it is cancelled.
     fn serve_beside(&mut self, released: &mpsc::Receiver<()>) -> Result<(), Ending> {
         let beside = |work: &Task| match work {
             Task::Request(request) => !request.has_gate(),

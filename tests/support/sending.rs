@@ -1,4 +1,4 @@
-//! What a client sends to a kernel of a test.
+//! Requests that a client sends to the kernel.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub fn cell(code: &str) -> ExecuteRequest {
 }
 
 impl Sent {
-    /// What the kernel knows of the request.
+    /// The parent that the kernel makes of the request.
     pub fn parent(&self) -> Arc<Parent> {
         Arc::new(Parent {
             raw_header: self.header.clone(),
@@ -62,7 +62,7 @@ impl TestKernel {
         sent
     }
 
-    /// Alice sends these dicts, whatever they are; `kind` is what the header says.
+    /// Alice sends these dicts, valid or not; `kind` is the type that the header names.
     #[track_caller]
     pub fn send_raw(
         &mut self,
@@ -92,7 +92,7 @@ impl TestKernel {
         sent
     }
 
-    /// The frames of a message, to be sent later.
+    /// The frames of a message, to send later.
     pub fn encode<C: Content>(&self, identity: &str, header: &Header, content: &C) -> (Sent, Frames) {
         self.encode_with(identity, header, &json!({}), content)
     }
@@ -192,7 +192,7 @@ impl TestKernel {
         (sent, held)
     }
 
-    /// Lets a cell go on to its end.
+    /// Releases a cell, which runs to its end.
     #[track_caller]
     pub fn release(&mut self, sent: &Sent, held: Held) {
         drop(held);
@@ -200,7 +200,7 @@ impl TestKernel {
         assert_eq!(self.shell.replies(&[sent]), ["ok"]);
     }
 
-    /// Waits until all that was sent on shell is where it belongs: shell is read in order.
+    /// Waits until all messages of shell have reached their actors: shell is read in order.
     #[track_caller]
     pub fn all_has_arrived(&mut self) {
         let sent = self.send(Channel::Shell, ALICE, &KernelInfoRequest {});

@@ -1,4 +1,4 @@
-//! Waits of a test, each with an end.
+//! Waits of a test, each with a limit.
 
 use std::io;
 use std::sync::{Arc, Mutex, mpsc};
@@ -11,12 +11,12 @@ use callboard::actors::stdin::Answer;
 use callboard::delivery::inbox::Inbox;
 use callboard::wire::run_mode::CallerOptions;
 
-/// What all kernels of this process log from now on.
+/// The log of all kernels of this process, from now on.
 #[derive(Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// To be called once in a process.
+    /// Call once in a process.
     pub fn start() -> Self {
         let log = Self::default();
         let writer = log.clone();
@@ -39,7 +39,7 @@ impl io::Write for Log {
     }
 }
 
-/// What `wait` returns, if it does not take too long.
+/// Returns what `wait` returns. Fails the test if it takes longer than [`PATIENCE`].
 #[track_caller]
 pub fn within_patience<T: Send + 'static>(awaited: &str, wait: impl FnOnce() -> T + Send + 'static) -> T {
     let (sender, receiver) = mpsc::channel();
@@ -63,7 +63,7 @@ pub fn get_child(
     answered.recv_timeout(PATIENCE).expect("the Caller was to answer")
 }
 
-/// What is in an inbox, once there is something.
+/// Waits for work in an inbox and returns it.
 #[track_caller]
 pub fn next_work(inbox: &Arc<Inbox<Task>>) -> Vec<Task> {
     let inbox = inbox.clone();

@@ -130,7 +130,7 @@ fn cancel_wakes_the_canceller() {
     assert!(pending.cancelled());
     assert_eq!(asked.get(), 3);
     assert_eq!(pending.message().as_deref(), Some("one\ntwo"));
-    assert!(pending.complete(Outcome::Value), "that was the canceller, or somebody who came before him");
+    assert!(pending.complete(Outcome::Value), "the canceller completes it, or another thread before");
     assert_eq!(pending.outcome(), Some(Outcome::Cancelled), "a cancellation cannot be undone");
     assert!(!pending.set_canceller(Waker::noop().clone()));
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::process::Command;
 
 use actix::prelude::*;
@@ -30,7 +31,8 @@ impl Handler<Fail> for Faulty {
 
 /// Not a test of its own: what the child process of the test below runs.
 fn be_a_kernel_with_a_bug() {
-    os::panic::install(os::terminal::Terminal::new(File::from(callboard::os::fd::duplicate(2).unwrap())));
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned().unwrap();
+    os::panic::install(os::terminal::Terminal::new(File::from(stderr)));
     let system = System::new();
     system.block_on(async {
         os::panic::mark_thread();

@@ -1,7 +1,7 @@
-//! What is left when C code crashes: a trace of the thread that did it, in Rust and C, on the terminal.
+//! Writes a trace of the crashed thread, in Rust and C, to the terminal when C code crashes.
 //!
-//! Python's own trace comes from its faulthandler, which is switched on later: its handlers run first, and then hand
-//! the signal on to these.
+//! Python's own trace comes from its faulthandler, which is switched on later: its handlers run first, and then pass the
+//! signal on to these.
 
 use std::backtrace::Backtrace;
 use std::io::{self, Write};
@@ -10,6 +10,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use super::process::exit_now;
+use super::signals::{alarm, set_handler};
 use super::terminal::Terminal;
 
 /// The signals of a crash, and their names.
@@ -21,18 +23,19 @@ const CRASHES: [(libc::c_int, &str); 5] = [
     (libc::SIGABRT, "SIGABRT: code has given up"),
 ];
 
-/// Finding the names of functions takes locks that the crash may have left taken, and time for large libraries: after
-/// this many seconds the trace is given with what names are at hand.
+/// Seconds to find the names of functions in: that takes locks that the crash may have left taken, and time for large
+/// libraries. After them the trace is written with the names that need no search.
 const PATIENCE: libc::c_uint = 5;
 
-/// Room to find the names of functions in, bytes. Python's own, which its main thread has for signals, has too little.
+/// The size of the stack for finding the names of functions, in bytes. The one that Python gives its main thread for
+/// signals is too small.
 const STACK: usize = 1 << 20;
 
-/// A trace with more functions than this is one of endless recursion: their names do not matter.
-const DEEP: usize = 200;
+/// A trace with more functions than this comes from endless recursion: their names do not matter.
+const DEEP: libc::c_int = 200;
 
 static TERMINAL: OnceLock<Terminal> = OnceLock::new();
-/// The signal that is dealt with.
+/// The signal of the crash.
 static CRASH: AtomicI32 = AtomicI32::new(0);
 
 /// From now on a crash leaves a trace on the terminal. The process then ends as it would have.
@@ -41,13 +44,13 @@ pub fn install(terminal: Terminal) -> io::Result<()> {
     for (signal, _) in CRASHES {
         // Once, so that a crash in the handler ends the process; on the stack for signals, if the thread has one,
         // because its own may be used up.
-        handle_with(signal, handle, libc::SA_RESETHAND | libc::SA_NODEFER | libc::SA_ONSTACK)?;
+        set_handler(signal, handle, libc::SA_RESETHAND | libc::SA_NODEFER | libc::SA_ONSTACK)?;
     }
     Ok(())
 }
 
-/// Gives the calling thread a stack to leave a trace on when its own is used up. To be called again after Python's
-/// faulthandler has been switched on, which does the same with less.
+/// Gives the calling thread a stack for signal handlers, to leave a trace when its own is used up. Call it again after
+/// Python's faulthandler has been switched on, which sets a smaller one.
 pub fn give_stack() -> io::Result<()> {
     // SAFETY: fresh memory, which is never given back: the thread may crash at its very end.
     unsafe {
@@ -70,21 +73,12 @@ pub fn give_stack() -> io::Result<()> {
     Ok(())
 }
 
-fn handle_with(
-    signal: libc::c_int,
-    handler: extern "C" fn(libc::c_int),
-    flags: libc::c_int,
-) -> io::Result<()> {
-    // SAFETY: the structure is initialised before it is used; the handler ends the process.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = handler as usize;
-        action.sa_flags = flags;
-        match libc::sigaction(signal, &raw const action, ptr::null_mut()) {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
-    }
+/// The addresses of the functions that run, innermost first. Returns them and how many there are.
+fn addresses() -> ([*mut libc::c_void; DEEP as usize], libc::c_int) {
+    let mut addresses = [ptr::null_mut(); DEEP as usize];
+    // SAFETY: there is room for as many addresses as said.
+    let depth = unsafe { libc::backtrace(addresses.as_mut_ptr(), DEEP) };
+    (addresses, depth)
 }
 
 extern "C" fn handle(signal: libc::c_int) {
@@ -93,47 +87,36 @@ extern "C" fn handle(signal: libc::c_int) {
     say(b"\ncallboard: the kernel has crashed by ");
     say(name.as_bytes());
     say(b"\ncallboard: usually in a library written in C. What Python was doing is above. What else was running:\n");
-    // SAFETY: plain system calls; there is room for as many addresses as said.
-    let depth = unsafe {
-        let mut addresses = [ptr::null_mut(); DEEP];
-        usize::try_from(libc::backtrace(addresses.as_mut_ptr(), 200)).unwrap_or(0)
-    };
-    if depth < DEEP && handle_with(libc::SIGALRM, give_up, libc::SA_NODEFER).is_ok() {
-        // SAFETY: plain system call.
-        unsafe { libc::alarm(PATIENCE) };
+    let (_, depth) = addresses();
+    if depth < DEEP && set_handler(libc::SIGALRM, give_up, libc::SA_NODEFER).is_ok() {
+        alarm(PATIENCE);
         say(format!("{}", Backtrace::force_capture()).as_bytes());
-        // SAFETY: as above.
-        unsafe { libc::alarm(0) };
+        alarm(0);
         end(signal);
     }
     give_up(libc::SIGALRM);
 }
 
-/// The trace with the names at hand: it takes no lock and no memory.
+/// Writes the trace with the names that need no search: takes no lock and allocates nothing.
 extern "C" fn give_up(_: libc::c_int) {
-    // SAFETY: there is room for as many addresses as said, and as many are there.
-    unsafe {
-        let mut addresses = [ptr::null_mut(); DEEP];
-        let depth = libc::backtrace(addresses.as_mut_ptr(), 200);
-        let terminal = TERMINAL.get().map_or(libc::STDERR_FILENO, AsRawFd::as_raw_fd);
-        libc::backtrace_symbols_fd(addresses.as_ptr(), depth, terminal);
-    }
+    let (addresses, depth) = addresses();
+    let terminal = TERMINAL.get().map_or(libc::STDERR_FILENO, AsRawFd::as_raw_fd);
+    // SAFETY: there are as many addresses as said.
+    unsafe { libc::backtrace_symbols_fd(addresses.as_ptr(), depth, terminal) };
     end(CRASH.load(Ordering::Acquire));
 }
 
 fn end(signal: libc::c_int) {
     say(b"callboard: end of the trace. Restart the kernel to go on.\n");
-    // SAFETY: plain system calls; the handler was reset when it was called, so this ends the process.
-    unsafe {
-        libc::raise(signal);
-        libc::_exit(128 + signal);
-    }
+    // SAFETY: the handler was reset when it was called, so this ends the process.
+    unsafe { libc::raise(signal) };
+    exit_now(128 + signal)
 }
 
-/// Writes to the terminal and does nothing else: it takes no lock and no memory.
+/// Writes to the terminal; takes no lock and allocates nothing.
 fn say(text: &[u8]) {
     if let Some(terminal) = TERMINAL.get() {
-        // If the terminal is gone there is nobody left to tell.
+        // Without a terminal the text has no reader.
         drop(terminal.clone().write_all(text));
     }
 }

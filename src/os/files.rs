@@ -6,6 +6,9 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt}
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Mode;
+use rustix::process::umask;
+
 /// The longest path of a Unix socket, bytes: `sun_path` without its zero.
 pub const SOCKET_PATH_LIMIT: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
@@ -30,8 +33,7 @@ pub fn new_private_folder() -> io::Result<PathBuf> {
     Err(last.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
 }
 
-/// Makes the folder that `path` is to be in, and those above it, for their owner only. One that is there already stays
-/// as it is.
+/// Makes the parent folder of `path`, and those above it, for their owner only. A folder that exists stays as it is.
 pub fn make_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => {
@@ -41,19 +43,17 @@ pub fn make_folder_of(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Does `work` in which new files are made that only their owner may use. The mask is the process's: what other threads
-/// create meanwhile is private too.
+/// Runs `work` with a file mode mask that makes new files private to their owner. The mask is the process's: files that
+/// other threads create meanwhile are private too.
 pub fn for_owner_only<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: always succeeds.
-    let before = unsafe { libc::umask(0o077) };
+    let before = umask(Mode::RWXG | Mode::RWXO);
     let result = work();
-    // SAFETY: the same.
-    unsafe { libc::umask(before) };
+    umask(before);
     result
 }
 
-/// Checks that a socket can be bound at `path`: nothing is there, or a socket that its process has left behind. libzmq
-/// removes whatever it finds.
+/// Checks that a socket can be bound at `path`: there is nothing, or a socket that no process listens on. libzmq removes
+/// any file that it finds there.
 pub fn check_free(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => Err(io::ErrorKind::AlreadyExists.into()),
@@ -63,8 +63,8 @@ pub fn check_free(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes a path that is free, so that no other kernel that looks for one does. Binding a socket there replaces the
-/// file; if another has taken the path in between, binding fails.
+/// Creates an empty file at a free path, so that no other kernel takes the path. Binding a socket there replaces the
+/// file; if another socket was bound there in between, binding fails.
 pub fn reserve(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop)
 }
@@ -74,7 +74,7 @@ pub fn others_can_read(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|found| found.mode() & 0o044 != 0)
 }
 
-/// Removes a file, or a folder with what is in it, that may be gone already.
+/// Removes a file, or a folder with its content. It may be gone already.
 pub fn remove(path: &Path) {
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
@@ -116,12 +116,12 @@ mod tests {
         assert_eq!(mode(&folder.path().join("a/b")), 0o700);
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         make_folder_of(&folder.path().join("socket")).unwrap();
-        assert_eq!(mode(folder.path()), 0o755, "one that is there is left alone");
+        assert_eq!(mode(folder.path()), 0o755, "a folder that exists is left alone");
         make_folder_of(Path::new("socket")).unwrap();
     }
 
     #[test]
-    fn a_path_is_free_if_nobody_listens_there() {
+    fn a_path_is_free_if_no_process_listens_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         check_free(&path).unwrap();
@@ -130,7 +130,7 @@ mod tests {
         drop(listener);
         check_free(&path).unwrap();
         remove(&path);
-        fs::write(&path, "of somebody").unwrap();
+        fs::write(&path, "of another program").unwrap();
         assert_eq!(check_free(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn who_can_read_a_file_is_seen() {
+    fn a_file_that_others_can_read_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "").unwrap();

@@ -1,45 +1,46 @@
 //! Notices that memory is running out, of the machine or of the container (cgroup), before the kernel is killed for it.
 //!
-//! Nothing is polled: the system tells. Sources, as far as they are there:
+//! Nothing is polled. Sources of events, as far as the system has them:
 //! - Pressure stall information (PSI, `Documentation/accounting/psi.rst` of Linux) of the cgroup, or of the machine:
 //!   processes wait for memory.
 //! - cgroup v2: `memory.events` changes when a limit was reached.
 //! - cgroup v1: `memory.pressure_level`, and a threshold of `memory.usage_in_bytes`.
 //!
-//! What is told is a hint to look: caches of files count as used, too, and are given up when memory is needed. Only if
-//! little is left without them it is worth a warning.
+//! An event is only a hint to measure: caches of files count as used too, and are given up when memory is needed. A
+//! warning is due only if little is left without them.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tracing::{debug, warn};
 
-/// Memory is low when less than this part of it is left, ...
+/// Memory is low when less than one part in this many is left, and less than [`ENOUGH`].
 const PART: u64 = 10;
 
-/// ... and less than this many bytes.
+/// Bytes that are enough, however large the memory is.
 const ENOUGH: u64 = 2 << 30;
 
-/// A twentieth of a second of waiting in two seconds. Windows of two seconds need no rights (Linux 6.4).
+/// The threshold of PSI, in microseconds: 50 ms of waiting within 2 s. Windows of two seconds need no privileges (Linux
+/// 6.4).
 const PRESSURE: &[u8] = b"some 50000 2000000\0";
 
-/// After a hint, hints are not listened to for this long: they come in swarms.
+/// How long events are ignored after one: they come in bursts.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Memory that is running out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
-    /// Bytes in use, without what can be given up.
+    /// Bytes in use, without caches that can be given up.
     pub used: u64,
-    /// Bytes that there are.
+    /// Bytes in all.
     pub limit: u64,
     /// Whether the limit is that of a cgroup, and not the machine's memory.
     pub of_cgroup: bool,
@@ -56,14 +57,14 @@ fn margin(limit: u64) -> u64 {
     (limit / PART).min(ENOUGH)
 }
 
-/// Watches for as long as the program runs; `tell` is called each time that memory is found to be low. To be called on
-/// a thread with an event loop of tokio.
+/// Watches as long as the program runs, and calls `tell` each time that memory is found to be low. Call it on a thread
+/// with an event loop of tokio.
 pub fn watch(tell: impl Fn(Shortage) + Clone + 'static) {
     let groups = groups(Path::new("/proc/self/cgroup"), Path::new("/proc/self/mountinfo"));
     let machine = Scope::Machine(PathBuf::from("/proc"));
     for scope in groups.into_iter().chain([machine]) {
         for (source, interest) in scope.sources() {
-            // SAFETY: the file is owned by what watches it.
+            // SAFETY: the file is open as long as it is watched, because what watches it owns it.
             match unsafe { AsyncFd::register_with_interest(source, interest) } {
                 Ok(source) => {
                     actix_rt::spawn(listen(source, interest, scope.clone(), tell.clone()));
@@ -81,7 +82,7 @@ async fn listen(source: AsyncFd<File>, interest: Interest, scope: Scope, tell: i
             Err(error) => return warn!(%error, ?scope, "memory is no longer watched"),
         }
         if interest == Interest::READABLE {
-            // Events and counters are all alike: what counts is what is found.
+            // The content does not matter, only that there was an event.
             let mut buffer = [0_u8; 4096];
             if let Err(error) = source.get_ref().read(&mut buffer)
                 && error.kind() != io::ErrorKind::WouldBlock
@@ -98,7 +99,7 @@ async fn listen(source: AsyncFd<File>, interest: Interest, scope: Scope, tell: i
     }
 }
 
-/// Whose memory it is.
+/// The cgroup, or machine, whose memory it is.
 #[derive(Clone, Debug)]
 enum Scope {
     /// A folder of the cgroup v2 file system.
@@ -146,7 +147,7 @@ impl Scope {
             }
             Self::Cgroup1(folder) => {
                 let stat = folder.join("memory.stat");
-                // That of the groups above counts as well. "No limit" is a number that no machine has.
+                // The limits of the groups above count as well. "No limit" is a number larger than any machine's memory.
                 let limit = field(&stat, "hierarchical_memory_limit")?;
                 let machine = field(Path::new("/proc/meminfo"), "MemTotal:")? * 1024;
                 let cache = field(&stat, "total_inactive_file").unwrap_or(0);
@@ -171,8 +172,7 @@ fn field(path: &Path, name: &str) -> Option<u64> {
     fields.get(name)?.split_whitespace().next()?.parse().ok()
 }
 
-/// The cgroups that this process is in and whose limits hold for it: those of version 2 up to the root, that of
-/// version 1.
+/// The cgroups whose limits apply to this process: of version 2 all up to the root, of version 1 its own.
 fn groups(membership: &Path, mounts: &Path) -> Vec<Scope> {
     let (Ok(membership), Ok(mounts)) = (fs::read_to_string(membership), fs::read_to_string(mounts)) else {
         return Vec::new();
@@ -227,46 +227,28 @@ fn groups(membership: &Path, mounts: &Path) -> Vec<Scope> {
 
 /// Readable whenever a file has changed.
 fn changes(path: &Path) -> io::Result<File> {
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    // SAFETY: plain system calls; the results are checked and owned at once; the path ends with a zero.
-    unsafe {
-        let file = owned(libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC))?;
-        if libc::inotify_add_watch(file.as_raw_fd(), path.as_ptr(), libc::IN_MODIFY) < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(file)
-    }
+    let watch = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+    inotify::add_watch(&watch, path, WatchFlags::MODIFY)?;
+    Ok(watch.into())
 }
 
-/// Has something of priority whenever processes had to wait for memory.
+/// Has a priority event (`POLLPRI`) whenever processes had to wait for memory.
 fn pressure(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).write(true).open(path)?;
     file.write_all(PRESSURE)?;
     Ok(file)
 }
 
-/// Readable whenever a file of a cgroup of version 1 says so.
+/// Readable whenever a file of a cgroup of version 1 reaches the threshold `when`.
 fn event_of_v1(folder: &Path, file: &str, when: &str) -> io::Result<File> {
     let watched = File::open(folder.join(file))?;
-    // SAFETY: plain system call; the result is checked and owned at once.
-    let event = unsafe { owned(libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC))? };
+    let event = File::from(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?);
     let request = format!("{} {} {when}", event.as_raw_fd(), watched.as_raw_fd());
     OpenOptions::new()
         .write(true)
         .open(folder.join("cgroup.event_control"))?
         .write_all(request.as_bytes())?;
     Ok(event)
-}
-
-/// # Safety
-///
-/// The descriptor must be fresh, or negative.
-unsafe fn owned(fd: libc::c_int) -> io::Result<File> {
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the caller vouches for it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) }.into())
 }
 
 #[cfg(test)]
@@ -350,18 +332,18 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_group_whose_memory_runs_out_is_told() {
+    fn an_event_of_a_group_whose_memory_runs_out_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         write(folder.path(), &[("memory.max", "1000"), ("memory.current", "10"), ("memory.events", "max 0")]);
         let scope = Scope::Cgroup2(folder.path().to_owned());
         let (sender, told) = mpsc::channel();
         actix_rt::System::new().block_on(async {
             let (source, interest) = scope.sources().into_iter().next().unwrap();
-            // SAFETY: the file is owned by what watches it.
+            // SAFETY: the file is open as long as it is watched, because what watches it owns it.
             let source = unsafe { AsyncFd::register_with_interest(source, interest).unwrap() };
             let listening =
                 actix_rt::spawn(listen(source, interest, scope.clone(), move |it| sender.send(it).unwrap()));
-            // Nothing is low yet; and the second event comes while nobody listens.
+            // Memory is not low yet; and the second event comes during the pause.
             fs::write(folder.path().join("memory.events"), "max 1").unwrap();
             tokio::task::yield_now().await;
             fs::write(folder.path().join("memory.current"), "950").unwrap();

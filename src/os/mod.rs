@@ -1,7 +1,6 @@
-//! What the kernel asks of the operating system. Nothing here knows Python.
+//! The operating system: signals, processes, memory, files. Nothing here knows Python.
 
 pub mod crash;
-pub mod fd;
 pub mod files;
 pub mod limits;
 #[cfg(target_os = "linux")]
@@ -11,6 +10,7 @@ pub mod parent;
 pub mod paths;
 pub mod process;
 pub mod process_group;
+mod procfs;
 pub mod sigint;
 pub mod signals;
 pub mod terminal;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io::Write;
 
+use super::process::exit_now;
 use super::terminal::Terminal;
 
 thread_local! {
@@ -12,7 +13,7 @@ thread_local! {
 /// Exit code of a kernel that ended itself because of a bug in it (`EX_SOFTWARE` of sysexits.h).
 pub const EXIT_CODE: i32 = 70;
 
-/// Marks the calling thread as one that serves sockets or queues: a panic on it is the end.
+/// Marks the calling thread as one that serves sockets or queues: a panic on it ends the process.
 pub fn mark_thread() {
     SERVES.set(true);
     if let Err(error) = super::crash::give_stack() {
@@ -20,8 +21,8 @@ pub fn mark_thread() {
     }
 }
 
-/// From now on a panic on a [marked](mark_thread) thread writes a message to `terminal` and ends the
-/// process. An actor that panics is closed for good, and clients would wait for it for ever.
+/// From now on a panic on a [marked](mark_thread) thread writes a message to `terminal` and ends the process. An actor
+/// that panics is closed for good, and clients would wait for its answers without end.
 pub fn install(terminal: Terminal) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -34,9 +35,8 @@ pub fn install(terminal: Terminal) {
              Please report this with what led to it.\n",
             thread.name().unwrap_or("unnamed"),
         );
-        // If the terminal is gone there is nobody left to tell.
+        // Without a terminal the message has no reader; the exit code remains.
         drop(terminal.clone().write_all(message.as_bytes()));
-        // SAFETY: ends the process at once.
-        unsafe { libc::_exit(EXIT_CODE) }
+        exit_now(EXIT_CODE)
     }));
 }

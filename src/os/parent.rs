@@ -1,27 +1,30 @@
 //! Notices the end of the process that started the kernel, without polling.
 //!
-//! It is the process that is watched, not who the parent is: an orphan is given to process 1 or to a subreaper, and a
-//! provisioner need not be the parent.
+//! The process with a given id is watched, not the id of the parent: an orphan is given to process 1 or to a subreaper,
+//! and a provisioner need not be the parent.
 
 use std::io;
 
-/// Jupyter's servers and clients put their process id there.
+use rustix::io::Errno;
+use rustix::process::{Pid, getpid, getppid, test_kill_process};
+
+use super::process_group::session;
+
+/// The environment variable in which Jupyter's servers and clients put their process id.
 const VARIABLE: &str = "JPY_PARENT_PID";
 
-/// The process that `JPY_PARENT_PID` names. None if it is not to be watched: without a number, for process 1, which
-/// outlives all others of its container, and if the number is from another container.
+/// Reads the process id that `JPY_PARENT_PID` names. None if that process is not to be watched: there is no number, or it
+/// is process 1, which outlives all others of its container, or the number is from another container.
 pub fn from_environment() -> Option<libc::pid_t> {
     let value = std::env::var(VARIABLE).ok()?;
     let Some(pid) = parse(&value) else {
         tracing::warn!(value, "{VARIABLE} is no process id: the kernel does not notice when its parent ends");
         return None;
     };
-    // SAFETY: these always succeed.
-    let (me, parent, session) = unsafe { (libc::getpid(), libc::getppid(), libc::getsid(0)) };
-    if pid <= 1 || pid == me {
+    if pid <= 1 || pid == getpid().as_raw_pid() {
         return None;
     }
-    if !exists(pid) && !is_known_here(parent, session) {
+    if !exists(pid) && !is_known_here(Pid::as_raw(getppid()), session()) {
         tracing::info!(pid, "{VARIABLE} names a process outside of this container, which is not watched");
         return None;
     }
@@ -36,39 +39,36 @@ fn parse(value: &str) -> Option<libc::pid_t> {
     }
 }
 
-/// Whether numbers of processes mean here what they meant to the process that started this one. They do not in a
-/// container that has inherited the environment from outside: there the parent is the container's first process or
-/// outside (0), and so is the leader of the session. An orphan may be a child of the first process too, but is in a
-/// session of its own, or of those that started it.
+/// Whether process ids mean the same here as to the process that started this one. They do not in a container that has
+/// inherited the environment from outside: there the parent is the container's first process or outside (0), and so is
+/// the leader of the session. An orphan may be a child of the first process too, but is in its own session, or in that of
+/// the processes that started it.
 fn is_known_here(parent: libc::pid_t, session: libc::pid_t) -> bool {
     parent > 1 || (parent == 1 && session > 1)
 }
 
 fn exists(pid: libc::pid_t) -> bool {
-    // SAFETY: a plain system call that sends nothing.
-    let status = unsafe { libc::kill(pid, 0) };
-    status == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+    Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Completes when the process has ended, at once if there is none: it ended before anybody could watch it.
+/// Completes when the process has ended; at once if it had ended before.
 #[cfg(target_os = "linux")]
 pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
-    use std::os::fd::{FromRawFd, OwnedFd};
+    use rustix::process::{PidfdFlags, pidfd_open};
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    // SAFETY: plain system call; the result is checked and owned at once.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    if fd < 0 {
-        return if_gone(io::Error::last_os_error());
-    }
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: fresh descriptor, owned by nobody else, and by `fd` as long as it is watched.
-    let fd = unsafe { AsyncFd::register_with_interest(OwnedFd::from_raw_fd(fd), Interest::READABLE)? };
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    let fd = match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => fd,
+        Err(error) => return if_gone(error.into()),
+    };
+    // SAFETY: the descriptor is open as long as it is watched, because what watches it owns it.
+    let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
     fd.readable().await.map(drop)
 }
 
-/// Completes when the process has ended, at once if there is none: it ended before anybody could watch it.
+/// Completes when the process has ended; at once if it had ended before.
 #[cfg(not(target_os = "linux"))]
 pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -108,7 +108,7 @@ fn wait_with_kqueue(pid: libc::pid_t) -> io::Result<()> {
     }
 }
 
-/// A process that is not there has ended.
+/// Turns the error that there is no such process into success: it has ended.
 fn if_gone(error: io::Error) -> io::Result<()> {
     if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
 }

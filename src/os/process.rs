@@ -10,3 +10,9 @@ pub trait Process: Send + 'static {
     /// Ends the process after this time, even if no actor is left and Python does not end.
     fn exit_after(&self, deadline: Duration);
 }
+
+/// Ends the process at once: no destructor and no exit handler runs. Safe in a signal handler.
+pub(super) fn exit_now(code: i32) -> ! {
+    // SAFETY: returns to nothing that could be left in a bad state.
+    unsafe { libc::_exit(code) }
+}

@@ -1,29 +1,29 @@
-//! The terminal that the kernel was started on, for its own words.
+//! The terminal that the kernel was started on: logs and fatal errors go there.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Writes to the real standard error, and never waits for whoever reads it: a terminal that is stopped, or a pipe that
-/// its reader has forgotten, would else stop the thread that serves the sockets at its next line of log. What there is
-/// no room for is left out.
+/// Writes to the original standard error without ever blocking: a stopped terminal, or a pipe that its reader does not
+/// read, would otherwise stop the thread that serves the sockets at its next line of log. Text that there is no room for
+/// is dropped.
 #[derive(Clone)]
 pub struct Terminal(Arc<File>);
 
 impl Terminal {
-    /// The terminal that is open as this file.
+    /// Takes the open file of the terminal.
     pub fn new(file: File) -> Self {
         Self(Arc::new(file))
     }
 
     fn has_room(&self) -> bool {
-        let mut asked = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
-        // SAFETY: one structure is given, which lives as long as the call takes, and the file is open.
-        let answered = unsafe { libc::poll(&raw mut asked, 1, 0) };
-        answered == 1 && asked.revents & libc::POLLOUT != 0
+        let mut watched = [PollFd::new(&*self.0, PollFlags::OUT)];
+        let found = poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        found == Ok(1) && watched[0].revents().contains(PollFlags::OUT)
     }
 }
 
@@ -38,7 +38,7 @@ impl Write for Terminal {
         if !self.has_room() {
             return Ok(text.len());
         }
-        // A pipe that has room at all takes this much at once.
+        // A pipe that has any room takes this many bytes at once (POSIX).
         (&*self.0).write(&text[..text.len().min(libc::PIPE_BUF)])
     }
 
@@ -64,10 +64,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_reads_is_left_out_and_what_there_is_room_for_is_written_again() {
+    fn text_without_room_is_dropped_and_later_text_is_written() {
         let (mut reader, writer) = pipe().unwrap();
         let mut terminal = Terminal::new(File::from(OwnedFd::from(writer)));
-        // More than any pipe holds: this would wait for ever.
+        // More than any pipe holds: a blocking write would never return.
         for _ in 0..100_000 {
             terminal.write_all(b"a line that nobody reads, of sixty bytes or so of text ......\n").unwrap();
         }

@@ -6,6 +6,11 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Instant;
 
+use rustix::param::clock_ticks_per_second;
+use rustix::system::uname;
+
+use super::procfs::{Stat, processes};
+
 /// What was measured.
 #[derive(Clone, Debug)]
 pub struct Usage {
@@ -64,14 +69,14 @@ impl Meter {
         let tree = process_tree(std::process::id());
         let sample = Sample {
             at: Instant::now(),
-            processes: tree.iter().filter_map(|pid| Some((*pid, cpu_seconds(*pid)?))).collect(),
+            processes: tree.iter().map(|(pid, stat)| (*pid, seconds(stat.ticks))).collect(),
             host: host_ticks(),
         };
         let mut usage = Usage {
-            hostname: hostname(),
+            hostname: uname().nodename().to_string_lossy().into_owned(),
             pid: std::process::id(),
             cpu: 0.0,
-            memory: tree.iter().filter_map(|pid| memory_bytes(*pid)).sum(),
+            memory: tree.iter().filter_map(|(pid, _)| memory_bytes(*pid)).sum(),
             host_cpu: None,
             cpu_count: std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
             host_memory: host_memory(),
@@ -95,37 +100,24 @@ impl Default for Meter {
     }
 }
 
-/// This process and all below it.
-fn process_tree(root: u32) -> Vec<u32> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok())
-            && let Some(parent) = stat_field(pid, 1)
-        {
-            children.entry(u32::try_from(parent).unwrap_or(0)).or_default().push(pid);
-        }
+/// This process and all its descendants.
+fn process_tree(root: u32) -> Vec<(u32, Stat)> {
+    let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();
+    for (pid, stat) in processes().filter_map(|pid| Some((pid, Stat::of(pid)?))) {
+        children.entry(stat.parent).or_default().push((pid, stat));
     }
-    let mut tree = vec![root];
+    let mut tree: Vec<_> = Stat::of(root).map(|stat| (root, stat)).into_iter().collect();
     let mut at = 0;
-    while let Some(pid) = tree.get(at) {
+    while let Some((pid, _)) = tree.get(at) {
         tree.extend(children.remove(pid).unwrap_or_default());
         at += 1;
     }
     tree
 }
 
-/// A numeric field of `/proc/PID/stat`, counted from the state that follows the name.
-fn stat_field(pid: u32, index: usize) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may hold anything, parentheses included.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(index)?.parse().ok()
-}
-
 #[allow(clippy::cast_precision_loss)] // ticks since boot are far below 2^52
-fn cpu_seconds(pid: u32) -> Option<f64> {
-    // SAFETY: asks for a constant of the system.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Some((stat_field(pid, 11)? + stat_field(pid, 12)?) as f64 / per_second as f64)
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / clock_ticks_per_second() as f64
 }
 
 /// Proportional set size, bytes: shared pages count for each process in part.
@@ -165,15 +157,4 @@ fn host_memory() -> HostMemory {
 #[allow(clippy::cast_precision_loss)] // a display value
 fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| (part as f64 / whole as f64 * 1000.0).round() / 10.0)
-}
-
-fn hostname() -> String {
-    let mut buffer = [0_u8; 256];
-    // SAFETY: the buffer is as long as said, and one byte is kept for the terminating zero.
-    let status = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len() - 1) };
-    if status != 0 {
-        return String::new();
-    }
-    let end = buffer.iter().position(|byte| *byte == 0).unwrap_or(0);
-    String::from_utf8_lossy(&buffer[..end]).into_owned()
 }

@@ -1,13 +1,13 @@
-//! A descriptor that becomes readable when it is rung: how a Rust thread wakes a Python event loop
-//! without the GIL.
+//! A descriptor that becomes readable when it is notified: wakes a Python event loop from a Rust thread, without the
+//! GIL.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::task::Wake;
 use std::time::Duration;
 
-/// An eventfd on Linux, a pipe elsewhere. Ringing never blocks; rings add up until they are cleared.
+/// An eventfd on Linux, a pipe elsewhere. To notify it never blocks; it stays readable until it is cleared.
 pub struct WakeFd {
     read: OwnedFd,
     #[cfg(not(target_os = "linux"))]
@@ -15,43 +15,37 @@ pub struct WakeFd {
 }
 
 impl WakeFd {
-    /// A new, silent wake fd.
+    /// Opens one that is not readable.
     pub fn new() -> io::Result<Self> {
         #[cfg(target_os = "linux")]
         {
-            // SAFETY: plain system call; the result is checked and owned at once.
-            let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: fresh descriptor, owned by nobody else.
-            Ok(Self { read: unsafe { OwnedFd::from_raw_fd(fd) } })
+            use rustix::event::{EventfdFlags, eventfd};
+
+            Ok(Self { read: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)? })
         }
         #[cfg(not(target_os = "linux"))]
         {
-            let (read, write) = super::fd::pipe()?;
-            super::fd::set_nonblocking(&read)?;
-            super::fd::set_nonblocking(&write)?;
-            Ok(Self { read, write })
+            let (read, write) = io::pipe()?;
+            rustix::io::ioctl_fionbio(&read, true)?;
+            rustix::io::ioctl_fionbio(&write, true)?;
+            Ok(Self { read: read.into(), write: write.into() })
         }
     }
 
-    /// Makes the descriptor readable.
+    /// Makes the descriptor readable. Safe in a signal handler.
     pub fn notify(&self) {
         #[cfg(target_os = "linux")]
-        let (fd, one) = (self.read.as_raw_fd(), 1_u64.to_ne_bytes());
+        let written = rustix::io::write(&self.read, &1_u64.to_ne_bytes());
         #[cfg(not(target_os = "linux"))]
-        let (fd, one) = (self.write.as_raw_fd(), [1_u8]);
-        // SAFETY: the buffer outlives the call and the descriptor is open. The only possible failure is
-        // that the wake fd is already as loud as can be.
-        unsafe { libc::write(fd, one.as_ptr().cast(), one.len()) };
+        let written = rustix::io::write(&self.write, &[1]);
+        // Fails only if the counter or the pipe is full: then it is readable already.
+        written.ok();
     }
 
-    /// Makes the descriptor silent again.
+    /// Makes the descriptor not readable.
     pub fn clear(&self) {
-        let mut buffer = [0_u8; 64];
-        // SAFETY: as above; it fails only when there was nothing to read.
-        unsafe { libc::read(self.read.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
+        // Fails only if there is nothing to read.
+        rustix::io::read(&self.read, &mut [0_u8; 64]).ok();
     }
 
     /// The descriptor to watch for reading.
@@ -59,7 +53,7 @@ impl WakeFd {
         self.read.as_raw_fd()
     }
 
-    /// Waits until the wake fd is rung, whatever signals come.
+    /// Waits until it is notified, whatever signals come.
     pub fn wait(&self) -> io::Result<()> {
         loop {
             match self.wait_for(None, None) {
@@ -69,44 +63,46 @@ impl WakeFd {
         }
     }
 
-    /// As [`wait`](Self::wait), but for no longer than `timeout`; it may be a little less than a millisecond
-    /// longer. Returns whether the wake fd was rung. Fails with [`io::ErrorKind::Interrupted`] when a signal comes; `unblocked` is a signal mask to wait
-    /// with.
+    /// Waits until it is notified, or for `timeout` (rounded up to milliseconds where there is no `ppoll`). Returns whether
+    /// it was notified. Fails with [`io::ErrorKind::Interrupted`] when a signal comes; `unblocked` is the signal mask to
+    /// wait with.
     pub fn wait_for(
         &self,
         unblocked: Option<&libc::sigset_t>,
         timeout: Option<Duration>,
     ) -> io::Result<bool> {
-        let mut poll = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
         #[cfg(target_os = "linux")]
-        // SAFETY: one pollfd and a timeout that outlive the call; a null timeout waits; the mask is valid or
-        // null.
-        let ready = unsafe {
-            let mask = unblocked.map_or(std::ptr::null(), std::ptr::from_ref);
+        {
+            let mut watched = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
             let timeout = timeout.map(|timeout| libc::timespec {
                 tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
                 tv_nsec: timeout.subsec_nanos().cast_signed().into(),
             });
             let timeout = timeout.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-            libc::ppoll(&raw mut poll, 1, timeout, mask)
-        };
+            let mask = unblocked.map_or(std::ptr::null(), std::ptr::from_ref);
+            // SAFETY: one pollfd, and a timeout and a mask that are valid or null; all outlive the call.
+            let ready = unsafe { libc::ppoll(&raw mut watched, 1, timeout, mask) };
+            if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
+        }
         #[cfg(not(target_os = "linux"))]
-        // SAFETY: as above. Without ppoll a signal between the change of mask and the wait is seen only
-        // at the next one.
-        let ready = unsafe {
-            let mut blocked = std::mem::zeroed();
-            if let Some(mask) = unblocked {
-                libc::pthread_sigmask(libc::SIG_SETMASK, mask, &raw mut blocked);
+        {
+            use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+            // Without ppoll, a signal between the change of the mask and the wait is seen only at the next wait.
+            let blocked = unblocked.map(super::signals::replace).transpose()?;
+            let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+            let ready = poll(&mut [PollFd::new(&self.read, PollFlags::IN)], timeout.as_ref());
+            if let Some(blocked) = &blocked {
+                super::signals::restore(blocked);
             }
-            let millis =
-                |timeout: Duration| timeout.as_micros().div_ceil(1000).try_into().unwrap_or(libc::c_int::MAX);
-            let ready = libc::poll(&raw mut poll, 1, timeout.map_or(-1, millis));
-            if unblocked.is_some() {
-                libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, std::ptr::null_mut());
-            }
-            ready
-        };
-        if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready > 0) }
+            Ok(ready? > 0)
+        }
+    }
+}
+
+impl AsFd for WakeFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.read.as_fd()
     }
 }
 
@@ -126,20 +122,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_is_seen_until_cleared() {
+    fn stays_readable_until_cleared() {
         let wake_fd = WakeFd::new().unwrap();
         wake_fd.notify();
         wake_fd.notify();
         wake_fd.wait().unwrap();
         wake_fd.wait().unwrap();
         wake_fd.clear();
-        let mut poll = libc::pollfd { fd: wake_fd.fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one pollfd that outlives the call.
-        assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 0) }, 0);
+        assert!(!wake_fd.wait_for(None, Some(Duration::ZERO)).unwrap());
     }
 
     #[test]
-    fn a_wait_can_end_without_a_ring() {
+    fn a_wait_ends_after_its_timeout() {
         let wake_fd = WakeFd::new().unwrap();
         let start = std::time::Instant::now();
         assert!(!wake_fd.wait_for(None, Some(Duration::from_millis(20))).unwrap());

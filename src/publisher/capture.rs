@@ -3,13 +3,15 @@
 //! A pipe replaces each of the two, and a thread reads both. It never takes the GIL, so a C call that holds the GIL and
 //! prints megabytes cannot deadlock.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::os::fd::{duplicate, pipe, set_nonblocking};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::{Errno, ioctl_fionbio, ioctl_fionread};
+use rustix::stdio::{dup2_stderr, dup2_stdout};
+
 use crate::os::signals::block_all;
 use crate::os::wake_fd::WakeFd;
 use crate::publisher::{Publisher, Urgency};
@@ -17,7 +19,7 @@ use crate::wire::content::StreamName;
 
 /// The descriptors 1 and 2 of the process, redirected.
 pub struct Capture {
-    pipes: [Mutex<Pipe>; 2],
+    pipes: [Pipe; 2],
     /// The descriptors that were 1 and 2 before.
     saved: [OwnedFd; 2],
     publisher: Publisher,
@@ -26,23 +28,24 @@ pub struct Capture {
 }
 
 struct Pipe {
-    reader: File,
+    /// Read with `partial` locked.
+    reader: PipeReader,
     name: StreamName,
     /// The first bytes of a character whose rest has not come yet.
-    partial: Vec<u8>,
+    partial: Mutex<Vec<u8>>,
 }
 
 impl Capture {
     /// Redirects both descriptors and starts the thread that reads them.
     pub fn start(publisher: Publisher) -> io::Result<Arc<Self>> {
-        let (stdout, into_stdout) = pipe()?;
-        let (stderr, into_stderr) = pipe()?;
-        let saved = [duplicate(1)?, duplicate(2)?];
-        set_nonblocking(&stdout)?;
-        set_nonblocking(&stderr)?;
-        redirect(&into_stdout, 1)?;
-        redirect(&into_stderr, 2)?;
-        let pipe = |reader, name| Mutex::new(Pipe { reader: File::from(reader), name, partial: Vec::new() });
+        let (stdout, into_stdout) = io::pipe()?;
+        let (stderr, into_stderr) = io::pipe()?;
+        let saved = [io::stdout().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
+        ioctl_fionbio(&stdout, true)?;
+        ioctl_fionbio(&stderr, true)?;
+        dup2_stdout(&into_stdout)?;
+        dup2_stderr(&into_stderr)?;
+        let pipe = |reader, name| Pipe { reader, name, partial: Mutex::default() };
         let capture = Arc::new(Self {
             pipes: [pipe(stdout, StreamName::Stdout), pipe(stderr, StreamName::Stderr)],
             saved,
@@ -58,11 +61,11 @@ impl Capture {
     /// Publishes what has been written so far, so that it comes before what is published next.
     pub fn drain(&self) {
         for pipe in &self.pipes {
-            let mut pipe = pipe.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut partial = pipe.lock();
             // No more than that: a process that writes without a pause would keep the calling thread here.
             let mut left = pipe.waiting();
             while left > 0 {
-                match pipe.read_some(&self.publisher) {
+                match pipe.read_some(&mut partial, &self.publisher) {
                     0 => break,
                     count => left = left.saturating_sub(count),
                 }
@@ -73,8 +76,9 @@ impl Capture {
     /// Restores the descriptors and stops reading.
     pub fn stop(&self) {
         self.drain();
-        for (saved, fd) in self.saved.iter().zip([1, 2]) {
-            if let Err(error) = redirect(saved, fd) {
+        let [stdout, stderr] = &self.saved;
+        for (given, fd) in [(dup2_stdout(stdout), 1), (dup2_stderr(stderr), 2)] {
+            if let Err(error) = given {
                 tracing::error!(%error, fd, "a descriptor could not be given back");
             }
         }
@@ -86,29 +90,27 @@ impl Capture {
         if let Err(error) = block_all() {
             tracing::warn!(%error, "signals may reach the capture thread");
         }
-        let fds = self
-            .pipes
-            .each_ref()
-            .map(|p| p.lock().unwrap_or_else(PoisonError::into_inner).reader.as_raw_fd());
-        let watch = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut watched = [watch(fds[0]), watch(fds[1]), watch(self.stop.fd())];
+        let [stdout, stderr] = &self.pipes;
+        let mut watched = [
+            PollFd::new(&stdout.reader, PollFlags::IN),
+            PollFd::new(&stderr.reader, PollFlags::IN),
+            PollFd::new(&self.stop, PollFlags::IN),
+        ];
         loop {
-            // SAFETY: three pollfds that outlive the call.
-            let ready = unsafe { libc::poll(watched.as_mut_ptr(), 3, -1) };
-            if ready < 0 {
-                let error = io::Error::last_os_error();
-                if error.kind() == io::ErrorKind::Interrupted {
-                    continue;
+            match poll(&mut watched, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => {
+                    tracing::error!(%error, "output of C code and child processes is no longer shown");
+                    return;
                 }
-                tracing::error!(%error, "output of C code and child processes is no longer shown");
-                return;
             }
-            if watched[2].revents != 0 {
+            if !watched[2].revents().is_empty() {
                 return;
             }
             for (pipe, watched) in self.pipes.iter().zip(&watched) {
-                if watched.revents != 0 {
-                    pipe.lock().unwrap_or_else(PoisonError::into_inner).read_some(&self.publisher);
+                if !watched.revents().is_empty() {
+                    pipe.read_some(&mut pipe.lock(), &self.publisher);
                 }
             }
             if self.publisher.is_congested(Urgency::Output) {
@@ -124,24 +126,25 @@ impl Capture {
 }
 
 impl Pipe {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many bytes can be read at once.
     fn waiting(&self) -> usize {
-        let mut count: libc::c_int = 0;
-        // SAFETY: an open descriptor, and room for the number.
-        let status = unsafe { libc::ioctl(self.reader.as_raw_fd(), libc::FIONREAD, &raw mut count) };
-        if status == 0 { usize::try_from(count).unwrap_or_default() } else { 0 }
+        ioctl_fionread(&self.reader).map_or(0, |count| usize::try_from(count).unwrap_or_default())
     }
 
     /// Reads once. Returns how many bytes there were.
-    fn read_some(&mut self, publisher: &Publisher) -> usize {
+    fn read_some(&self, partial: &mut Vec<u8>, publisher: &Publisher) -> usize {
         let mut buffer = [0_u8; 16 * 1024];
-        match self.reader.read(&mut buffer) {
+        match (&self.reader).read(&mut buffer) {
             Ok(count) if count > 0 => {
-                self.partial.extend_from_slice(&buffer[..count]);
-                let whole = whole_characters(&self.partial);
-                let text = String::from_utf8_lossy(&self.partial[..whole]);
+                partial.extend_from_slice(&buffer[..count]);
+                let whole = whole_characters(partial);
+                let text = String::from_utf8_lossy(&partial[..whole]);
                 publisher.foreign_text(&publisher.foreground(), self.name, &text);
-                self.partial.drain(..whole);
+                partial.drain(..whole);
                 count
             }
             _ => 0,
@@ -163,11 +166,6 @@ fn whole_characters(bytes: &[u8]) -> usize {
         return if needed > back { at } else { bytes.len() };
     }
     bytes.len()
-}
-
-fn redirect(target: &OwnedFd, fd: RawFd) -> io::Result<()> {
-    // SAFETY: `target` is open; `fd` is 1 or 2, which child processes are to inherit.
-    if unsafe { libc::dup2(target.as_raw_fd(), fd) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -40,16 +40,11 @@ pub struct Stream {
     last: AtomicU64,
     epoch: Instant,
     name: StreamName,
-    fd: i32,
 }
 
 impl Stream {
     pub(super) fn new(kernel: Arc<kernel::Kernel>, capture: Option<Arc<Capture>>, name: StreamName) -> Self {
-        let fd = match name {
-            StreamName::Stdout => 1,
-            StreamName::Stderr => 2,
-        };
-        Self { kernel, capture, last: AtomicU64::new(0), epoch: Instant::now(), name, fd }
+        Self { kernel, capture, last: AtomicU64::new(0), epoch: Instant::now(), name }
     }
 
     /// Lets what C code and child processes have written since the last text come before the next one.
@@ -81,7 +76,7 @@ impl Stream {
             &escaped
         };
         if FORKED.load(Ordering::Relaxed) {
-            write_all(self.fd, chars.as_bytes());
+            write_all(self.name, chars.as_bytes());
         } else {
             self.drain();
             let parent = parent::current(py).unwrap_or_else(|| publisher.foreground());
@@ -119,11 +114,14 @@ pub(super) fn wait_for_room(py: Python<'_>, publisher: &Publisher, urgency: Urge
     })
 }
 
-fn write_all(fd: i32, mut bytes: &[u8]) {
+/// Writes to file descriptor 1 or 2. Gives up on an error: the descriptor may be closed.
+fn write_all(name: StreamName, mut bytes: &[u8]) {
+    let fd = match name {
+        StreamName::Stdout => rustix::stdio::stdout(),
+        StreamName::Stderr => rustix::stdio::stderr(),
+    };
     while !bytes.is_empty() {
-        // SAFETY: the memory is valid for as long as said; a closed descriptor is an error, not harm.
-        let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
-        match usize::try_from(written) {
+        match rustix::io::write(fd, bytes) {
             Ok(count) if count > 0 => bytes = &bytes[count..],
             _ => return,
         }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -12,7 +13,6 @@ use tracing_subscriber::EnvFilter;
 use crate::actors::router::{KernelFacts, SUBSHELLS};
 use crate::kernel::{self, Kernel, Options, Sockets, StartError};
 use crate::os;
-use crate::os::fd::duplicate;
 use crate::os::files;
 use crate::os::signals::ThisProcess;
 use crate::os::terminal::Terminal;
@@ -75,7 +75,8 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
     // (`callboard.interrupts.handler`). Until then an interrupt stays pending.
     os::signals::block_sigint().map_err(BootError::Signals)?;
     // Capturing the output of cells replaces descriptor 2; logs go to the original.
-    let terminal = Terminal::new(File::from(duplicate(2).map_err(BootError::Terminal)?));
+    let stderr = std::io::stderr().as_fd().try_clone_to_owned();
+    let terminal = Terminal::new(File::from(stderr.map_err(BootError::Terminal)?));
     start_log(&settings, terminal.clone())?;
     os::crash::install(terminal.clone()).map_err(BootError::Signals)?;
     os::panic::install(terminal);

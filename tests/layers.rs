@@ -23,9 +23,6 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("python", &["wire", "os", "transport", "publisher", "delivery", "actors", "kernel", "startup"]),
 ];
 
-/// Rooms with circles that are known.
-const UNSORTED: &[&str] = &["python"];
-
 #[test]
 fn arrows_point_down() {
     let problems = Sources::of_the_crate().upward();
@@ -285,8 +282,7 @@ impl Sources {
 
     /// A circle of files, if there is one; the first one stands at its end again.
     fn circle(&self) -> Vec<String> {
-        let files = self.files.keys().filter(|file| !UNSORTED.contains(&room_of(file)));
-        let arrows: BTreeMap<_, _> = files.map(|file| (file, self.used_by(file))).collect();
+        let arrows: BTreeMap<_, _> = self.files.keys().map(|file| (file, self.used_by(file))).collect();
         let mut done = BTreeSet::new();
         arrows.keys().find_map(|file| follow(file, &arrows, &mut Vec::new(), &mut done)).unwrap_or_default()
     }

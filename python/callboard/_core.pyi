@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import ContextVar
 from types import CodeType, GenericAlias, TracebackType
-from typing import Any, Final, Generic, Literal, Self, TypedDict, final, type_check_only
+from typing import Any, Final, Generic, Literal, Protocol, Self, TypedDict, final, type_check_only
 
 from typing_extensions import Buffer as SupportsBuffer
 from typing_extensions import TypeVar, disjoint_base
@@ -31,6 +31,7 @@ __all__ = [
     "interrupt_again",
     "prepare_for_crash",
     "raise_in_thread",
+    "set_wakeup_hooks",
     "sigint_noticed",
     "start",
     "start_thread",
@@ -43,6 +44,11 @@ _R = TypeVar("_R")
 _T_co = TypeVar("_T_co", covariant=True, default=Any)
 
 _Backend = Literal["asyncio", "trio"]
+
+@type_check_only
+class _Wakeups(Protocol):
+    inbox: Inbox
+    def fire(self, token: int, /) -> object: ...
 
 @type_check_only
 class _ThreadOptions(TypedDict, total=False):
@@ -64,6 +70,13 @@ def sigint_noticed() -> None: ...
 def interrupt_again() -> None: ...
 def end_group() -> None: ...
 def after_fork_in_child() -> None: ...
+
+# Python functions that Rust calls: see `callboard.aio.wakeups`.
+def set_wakeup_hooks(
+    adopt: Callable[[Pending[Any]], object],
+    of_current_task: Callable[[], _Wakeups | None],
+    callback_failed: Callable[[Callable[[Any], object], Pending[Any], Exception], object],
+) -> None: ...
 
 # Threads.
 def thread_options(line: str) -> _ThreadOptions: ...

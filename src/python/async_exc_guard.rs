@@ -1,20 +1,21 @@
-//! A guard around the code of one call: exceptions that other threads raise in it hit that code and nothing around it.
+//! A guard around the code of one call: exceptions that other threads raise are raised in that code and nowhere else.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PySet, PyTuple};
-use pyo3::{ffi, intern};
+use pyo3::types::iterator::PySendResult;
+use pyo3::types::{PyDict, PyIterator, PySet, PyTuple};
 
 use super::threads;
 
 /// Runs code that other threads may interrupt with [`AsyncExcGuard::throw`].
 ///
-/// An exception that is set for a thread hits whatever Python code that executes next. So it must be set only while
-/// the thread is inside the guard, and taken back when it leaves: both happen in here, where no Python code is
-/// executed in between.
+/// An exception that is set for a thread is raised in the Python code that it executes next, whatever that is. So it must
+/// be set only while the thread is inside the guard, and taken back when the thread leaves. Both happen here, with no
+/// Python code executed in between.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct AsyncExcGuard {
     state: Mutex<State>,
@@ -22,11 +23,11 @@ pub struct AsyncExcGuard {
 
 #[derive(Default)]
 struct State {
-    /// The thread that executes code inside.
+    /// The thread that executes the code.
     inside: Option<u64>,
     /// An exception has been set for it.
     thrown: bool,
-    /// An exception waits for code to come.
+    /// An exception to be raised when the code is executed next.
     wanted: Option<Py<PyAny>>,
 }
 
@@ -35,10 +36,9 @@ impl AsyncExcGuard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Executes `code` inside the guard; with an exception (a class) that it gets at once.
+    /// Executes `code` inside the guard. `exception` (a class) is raised in it at once.
     fn run<T>(&self, py: Python<'_>, exception: Option<&Py<PyAny>>, code: impl FnOnce() -> T) -> T {
-        // SAFETY: the GIL is held.
-        let me = unsafe { ffi::PyThread_get_thread_ident() };
+        let me = threads::ident(py);
         let mut state = self.lock();
         state.inside = Some(me);
         if let Some(exception) = exception {
@@ -50,7 +50,7 @@ impl AsyncExcGuard {
         let mut state = self.lock();
         state.inside = None;
         if std::mem::take(&mut state.thrown) {
-            // It has hit the code by now, or comes too late.
+            // If it has not been raised by now, it is too late.
             threads::set(py, me, None);
         }
         drop(state);
@@ -83,14 +83,14 @@ impl AsyncExcGuard {
         self.run(py, None, || func.call(args, Some(kwargs)))
     }
 
-    /// An awaitable that runs the coroutine.
+    /// Returns an awaitable that runs the coroutine inside the guard.
     fn wrap(slf: Py<Self>, coroutine: Py<PyAny>) -> GuardedCoroutine {
         GuardedCoroutine { guard: slf, coroutine }
     }
 
-    /// Raises an exception (a class) in the code, unless the thread that executes it is inside of code that is in
-    /// `outside` (a set of code objects). A blocking call ends first. If the code is not executed at this moment, it
-    /// gets the exception when it is, unless that is taken back. Returns whether it was raised.
+    /// Raises an exception (a class) in the code, unless code in `outside` (a set of code objects) is on the stack of the
+    /// thread. A blocking call ends first. If the code is not being executed, the exception is raised when it is, unless
+    /// it is taken back by `forget`. Returns whether it was raised.
     fn throw(
         &self,
         py: Python<'_>,
@@ -107,7 +107,7 @@ impl AsyncExcGuard {
             }
             state = self.lock();
         }
-        // Again: to look at the frames may have taken a collection of garbage.
+        // Checked again: a garbage collection while the frames were read may have run other code.
         let is_inside = match state.inside {
             Some(ident) => {
                 state.thrown = true;
@@ -124,19 +124,19 @@ impl AsyncExcGuard {
         Ok(is_inside)
     }
 
-    /// Takes back an exception that waits for code to be executed.
+    /// Takes back an exception that waits for the code to be executed.
     fn forget(&self) {
         drop(self.wanted());
     }
 
-    /// Whether a thread executes the code at this moment.
+    /// Whether a thread is executing the code.
     #[getter]
     fn inside(&self) -> bool {
         self.lock().inside.is_some()
     }
 }
 
-/// A coroutine, each step of which runs inside a guard.
+/// A coroutine that runs each of its steps inside a guard.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct GuardedCoroutine {
     guard: Py<AsyncExcGuard>,
@@ -158,21 +158,14 @@ impl GuardedCoroutine {
     }
 
     fn send<'py>(&self, py: Python<'py>, value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let mut result = std::ptr::null_mut();
-        let step = || {
-            // SAFETY: the GIL is held, both objects are alive; the result is a new reference, or null with an
-            // exception set.
-            unsafe { ffi::PyIter_Send(self.coroutine.as_ptr(), value.as_ptr(), &raw mut result) }
-        };
+        // SAFETY: only its `send` is used, which calls `PyIter_Send`: that takes any object.
+        let coroutine = unsafe { self.coroutine.bind(py).cast_unchecked::<PyIterator>() };
         let guard = self.guard.get();
         let wanted = guard.wanted();
-        let how = guard.run(py, wanted.as_ref(), step);
-        // SAFETY: as above.
-        let result = unsafe { Bound::from_owned_ptr_or_err(py, result) }?;
-        if how == ffi::PySendResult::PYGEN_RETURN {
-            return Err(PyStopIteration::new_err((result.unbind(),)));
+        match guard.run(py, wanted.as_ref(), || coroutine.send(value))? {
+            PySendResult::Next(result) => Ok(result),
+            PySendResult::Return(result) => Err(PyStopIteration::new_err((result.unbind(),))),
         }
-        Ok(result)
     }
 
     #[pyo3(signature = (*exception))]

@@ -1,19 +1,22 @@
-//! A Caller's actor, as the Python thread that it stands for sees it.
+//! The actor of a Caller and its inbox, for the Python thread that runs the Caller.
 
+use std::os::fd::RawFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
+use std::task::Waker;
 use std::time::Duration;
 
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
-use super::inbox::Inbox;
-use crate::actors::caller::{self, Caller, Forget, GetChild, Role, Spec, Stop, ThreadEnded};
+use super::request::Request;
+use crate::actors::caller::{self, Caller, Forget, GetChild, Role, Spec, Stop, Task, ThreadEnded};
+use crate::delivery;
 use crate::publisher::capture::Capture;
 use crate::wire::run_mode::{Backend, CallerOptions};
 
-/// The way to the actor of a Caller.
+/// A handle to the actor of a Caller.
 #[pyclass(frozen, name = "CallerHandle", module = "callboard._core")]
 pub struct PyCallerHandle {
     inner: caller::CallerHandle,
@@ -34,7 +37,7 @@ impl PyCallerHandle {
 
 #[pymethods]
 impl PyCallerHandle {
-    /// A Caller without a parent, for a thread of Python's.
+    /// Starts the actor of a Caller without a parent, for a thread of Python's.
     #[staticmethod]
     #[pyo3(signature = (name, backend, use_uvloop=None))]
     fn free(py: Python<'_>, name: &str, backend: &str, use_uvloop: Option<bool>) -> PyResult<Self> {
@@ -44,9 +47,9 @@ impl PyCallerHandle {
         Ok(Self::new(inner, None))
     }
 
-    /// The child with this name, made if there is none; without a name a new one, or, with `worker`, one that
-    /// has nothing to do. Returns it, and whether it was made: then the calling code starts its thread. Raises
-    /// `RuntimeError` if it runs on another backend, or if this Caller is stopping.
+    /// Gets the child with this name, made if there is none; without a name a new child, or, with `worker`, an idle one.
+    /// Returns it, and whether it was made: then the calling code starts its thread. Raises `RuntimeError` if it runs on
+    /// another backend, or if this Caller is stopping.
     #[pyo3(signature = (name=None, backend=None, use_uvloop=None, worker=false))]
     fn child(
         &self,
@@ -71,15 +74,15 @@ impl PyCallerHandle {
         Ok((Self::new(child, self.capture.clone()), made))
     }
 
-    /// A worker with this event loop (None: that of this Caller) that has nothing to do, if there is one.
+    /// Takes an idle worker with this event loop (None: that of this Caller), if there is one.
     #[pyo3(signature = (backend=None))]
     fn take_worker(&self, backend: Option<&str>) -> PyResult<Option<Self>> {
         let backend = backend.map_or(Ok(self.inner.spec.backend), parse)?;
         Ok(self.inner.pool.take(backend).map(|worker| Self::new(worker, self.capture.clone())))
     }
 
-    /// This worker has nothing to do any more: up to `keep` are kept, each for `linger` seconds (None: for ever).
-    /// False if it is not kept: then it is to be stopped.
+    /// Puts back a worker that is idle. Up to `keep` idle workers are kept, each for `linger` seconds (None: no limit).
+    /// False if it is not kept: then stop it.
     #[pyo3(signature = (worker, keep, linger=None))]
     fn keep_worker(&self, worker: &Self, keep: usize, linger: Option<f64>) -> PyResult<bool> {
         let linger = linger.map(Duration::try_from_secs_f64).transpose();
@@ -87,18 +90,18 @@ impl PyCallerHandle {
         Ok(self.inner.keep(worker.inner.clone(), keep, linger))
     }
 
-    /// The child with this id is not to be found any more.
+    /// Removes the child with this id from those that can be found.
     fn forget(&self, id: u64) {
         self.inner.pool.remove(id);
         self.inner.addr.do_send(Forget(id));
     }
 
-    /// Asks the thread, and those of its children, to stop.
+    /// Asks the thread and those of its children to stop.
     fn stop(&self) {
         self.inner.addr.do_send(Stop);
     }
 
-    /// The thread has ended. Work that it has not taken is answered with an error.
+    /// Records that the thread has ended. Work that it has not taken is answered with an error.
     fn end(&self) {
         self.inner.ended.store(true, Ordering::SeqCst);
         self.inner.addr.do_send(ThreadEnded);
@@ -110,7 +113,7 @@ impl PyCallerHandle {
         self.inner.ended.load(Ordering::SeqCst)
     }
 
-    /// Where the thread takes its work from.
+    /// The inbox that the thread takes its work from.
     fn inbox(&self) -> Inbox {
         Inbox::new(self.inner.inbox.clone(), self.capture.clone())
     }
@@ -139,19 +142,19 @@ impl PyCallerHandle {
         self.inner.spec.backend.as_str()
     }
 
-    /// Whether an asyncio loop is to be uvloop's.
+    /// Whether its asyncio loop is uvloop's. None: where uvloop is installed.
     #[getter]
     fn use_uvloop(&self) -> Option<bool> {
         self.inner.spec.use_uvloop
     }
 
-    /// Whether it runs one call or cell after the other for its parent.
+    /// Whether it is a worker: runs calls and cells of its parent, one after the other.
     #[getter]
     fn is_worker(&self) -> bool {
         self.inner.spec.role == Role::Worker
     }
 
-    /// The subshell whose cells it runs.
+    /// The id of the subshell whose cells it runs.
     #[getter]
     fn subshell_id(&self) -> Option<&str> {
         match &self.inner.spec.role {
@@ -162,6 +165,78 @@ impl PyCallerHandle {
 
     fn __repr__(&self) -> String {
         format!("<CallerHandle {} {:?}>", self.inner.spec.id, self.inner.spec.name)
+    }
+}
+
+/// The inbox of a Caller, for the event loop of its thread: watch [`Inbox::fileno`] for reading, then call
+/// [`Inbox::drain`].
+#[pyclass(frozen, module = "callboard._core")]
+pub struct Inbox {
+    inner: Arc<delivery::inbox::Inbox<Task>>,
+    capture: Option<Arc<Capture>>,
+}
+
+impl Inbox {
+    pub(super) fn new(inner: Arc<delivery::inbox::Inbox<Task>>, capture: Option<Arc<Capture>>) -> Self {
+        Self { inner, capture }
+    }
+
+    /// A waker that puts `token` into this inbox.
+    pub(super) fn waker(&self, token: u64) -> Waker {
+        Task::waker(self.inner.clone(), token)
+    }
+
+    pub(super) fn inner(&self) -> &Arc<delivery::inbox::Inbox<Task>> {
+        &self.inner
+    }
+}
+
+#[pymethods]
+impl Inbox {
+    /// Opens an inbox for an event loop that belongs to no Caller.
+    #[new]
+    fn py_new() -> PyResult<Self> {
+        Ok(Self::new(Arc::new(delivery::inbox::Inbox::new()?), None))
+    }
+
+    /// Puts a token into it, and wakes the thread that drains it.
+    fn wake(&self, token: u64) {
+        // A closed inbox has no reader.
+        drop(self.inner.push(Task::Wake(token)));
+    }
+
+    /// The descriptor that is readable while there is something to drain.
+    fn fileno(&self) -> RawFd {
+        self.inner.fd()
+    }
+
+    /// Takes everything that has come in, oldest first: a `Request`; a `CallerHandle`, whose thread is to be started; a
+    /// `Cancel`; an integer, a token to be fired; None, which ends the loop.
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for work in self.inner.drain() {
+            match work {
+                Task::Request(request) => {
+                    list.append(Py::new(py, Request::new(request, self.capture.clone()))?)?;
+                }
+                Task::Start(handle) => {
+                    list.append(Py::new(py, PyCallerHandle::new(handle, self.capture.clone()))?)?;
+                }
+                Task::Cancel(id) => list.append(Py::new(py, Cancel { id })?)?,
+                Task::Wake(token) => list.append(token)?,
+                Task::Stop => list.append(py.None())?,
+            }
+        }
+        Ok(list)
+    }
+
+    /// Makes the inbox readable, for work that is in a queue of Python's.
+    fn notify(&self) {
+        self.inner.notify();
+    }
+
+    fn __len__(&self) -> usize {
+        self.inner.len()
     }
 }
 

@@ -4,30 +4,22 @@ use std::ffi::{CString, NulError, OsStr};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 use thiserror::Error;
 
+use super::kernel::hand_over;
 use crate::startup::boot::Booted;
 
-/// A kernel that was started before Python was.
-static BOOTED: Mutex<Option<Booted>> = Mutex::new(None);
-
-/// The kernel that was started before Python was, for the first who asks.
-pub(super) fn take_booted() -> Option<Booted> {
-    BOOTED.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// Why Python does not run.
+/// Python cannot be started.
 #[derive(Debug, Error)]
 pub enum EmbedError {
     /// No Python is named and none is found.
     #[error("no Python found: name one with --python, activate a venv, or put python3 on PATH")]
     NoPython,
-    /// The Python that is named is not there.
+    /// The Python that is named does not exist.
     #[error("there is no Python at {0}: give the path of an interpreter, such as .venv/bin/python")]
     NotThere(PathBuf),
     /// The Python that is named is of another version than this binary.
@@ -43,7 +35,7 @@ pub enum EmbedError {
         /// Its version.
         found: String,
     },
-    /// A path that C cannot take.
+    /// A path with a zero byte.
     #[error("the path of Python has a zero byte in it")]
     Path(#[from] NulError),
     /// CPython cannot start.
@@ -71,20 +63,20 @@ pub fn find_python(named: Option<&Path>) -> Result<PathBuf, EmbedError> {
         .ok_or(EmbedError::NoPython)
 }
 
-/// Absolute, but with symbolic links as they are: a venv is found by the link that stands in it.
+/// Makes a path absolute and keeps symbolic links: a venv is found by the link in its `bin`.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// The version of the CPython that this binary is linked with, as `sys.version` will say.
+/// The version of the CPython that this binary is linked with, as in `sys.version`.
 pub fn linked_version() -> String {
     // SAFETY: may be called before Python is initialised; returns a static string.
     let version = unsafe { std::ffi::CStr::from_ptr(ffi::Py_GetVersion()) };
     version.to_string_lossy().into_owned()
 }
 
-/// Checks, without starting it, that an interpreter is of the version that this binary is linked with. One
-/// whose version cannot be told is let pass.
+/// Checks, without starting it, that an interpreter is of the version that this binary is linked with. An interpreter of
+/// unknown version passes.
 pub fn check_version(python: &Path) -> Result<(), EmbedError> {
     let linked = minor(&linked_version()).unwrap_or_default();
     match version_of(python) {
@@ -95,7 +87,7 @@ pub fn check_version(python: &Path) -> Result<(), EmbedError> {
     }
 }
 
-/// The version of an interpreter: what its venv says of it, or else the name of its file.
+/// The version of an interpreter, from its venv or else from the name of its file.
 fn version_of(python: &Path) -> Option<String> {
     let venv = python.parent()?.parent()?.join("pyvenv.cfg");
     let said = std::fs::read_to_string(venv).unwrap_or_default();
@@ -115,17 +107,17 @@ fn minor(version: &str) -> Option<String> {
     (!major.is_empty() && !minor.is_empty()).then(|| format!("{major}.{minor}"))
 }
 
-/// Starts CPython as `python` would, and runs the Python side of `booted` until it ends. Returns the exit
-/// code. To be called once, on the main thread.
+/// Starts CPython as `python` would, and runs the Python side of `booted` until it ends. Returns the exit code. Call it
+/// once, on the main thread.
 pub fn run(python: &Path, args: &[String], booted: Booted) -> Result<i32, EmbedError> {
-    *BOOTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(booted);
+    hand_over(booted);
     initialize(python)?;
     let ended = Python::attach(|py| {
         let ended = launch(py, python, args);
         ended.unwrap_or_else(|error| exit_code(py, &error))
     });
-    // SAFETY: this is the thread that initialised Python, and it is no longer attached by PyO3. Waits for
-    // threads that are not daemons and runs atexit handlers; the lifecycle's deadline bounds both.
+    // SAFETY: this is the thread that initialised Python, and PyO3 has detached it. Waits for threads that are not daemons
+    // and runs atexit handlers; the lifecycle's deadline bounds both.
     unsafe {
         ffi::PyGILState_Ensure();
         ffi::Py_FinalizeEx();
@@ -139,8 +131,7 @@ fn launch(py: Python<'_>, python: &Path, args: &[String]) -> PyResult<i32> {
     sys.getattr("modules")?.set_item("callboard._core", core)?;
     let program = std::env::args().next().unwrap_or_default();
     sys.setattr("argv", [&[program], args].concat())?;
-    // Run from a source tree (`cargo run`), the Python side of the same tree comes first; installed, the
-    // one that is installed.
+    // A binary that runs from a source tree (`cargo run`) imports the package of that tree first.
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
     let path = sys.getattr("path")?;
     let path = path.cast::<PyList>()?;
@@ -166,14 +157,14 @@ fn launch(py: Python<'_>, python: &Path, args: &[String]) -> PyResult<i32> {
     main.call_method1("main", (args.to_vec(),))?.extract()
 }
 
-/// The exit code for an exception that ended Python, which is shown as Python itself would.
+/// Prints an exception that ended Python, as Python would. Returns the exit code.
 fn exit_code(py: Python<'_>, error: &PyErr) -> i32 {
     if error.is_instance_of::<pyo3::exceptions::PySystemExit>(py) {
         let code = error.value(py).getattr("code").ok();
         return match code {
             Some(code) if code.is_none() => 0,
             Some(code) => code.extract().unwrap_or_else(|_| {
-                // If the terminal is gone, the exit code still tells.
+                // Without a terminal the exit code remains.
                 drop(writeln!(std::io::stderr(), "{code}"));
                 1
             }),
@@ -186,13 +177,12 @@ fn exit_code(py: Python<'_>, error: &PyErr) -> i32 {
 
 fn initialize(python: &Path) -> Result<(), EmbedError> {
     let path = CString::new(OsStr::as_bytes(python.as_os_str()))?;
-    // SAFETY: the configuration is initialised before it is used and cleared on every way out; strings
-    // are copied by CPython.
+    // SAFETY: the configuration is initialised before it is used and cleared on every path; CPython copies strings.
     unsafe {
         let mut config: ffi::PyConfig = std::mem::zeroed();
         ffi::PyConfig_InitPythonConfig(&raw mut config);
         config.parse_argv = 0;
-        // Both name the venv's own link: site finds pyvenv.cfg beside it. VIRTUAL_ENV alone does not.
+        // Both are the link in the venv: site finds pyvenv.cfg from it. VIRTUAL_ENV alone is not enough.
         let fields = [&raw mut config.program_name, &raw mut config.executable];
         let mut status = ffi::PyStatus_Ok();
         for field in fields {

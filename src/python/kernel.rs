@@ -8,11 +8,12 @@ use pyo3::exceptions::{PyRuntimeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
+use super::buffer::to_frames;
 use super::caller::PyCallerHandle;
 use super::parent::{self, Parent};
 use super::pending::Pending;
 use super::stream::{Stream, wait_for_room};
-use super::{to_frames, wait};
+use super::wait::wait;
 use crate::actors::caller::ThreadEnded;
 use crate::actors::comms::CommEvent;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
@@ -25,21 +26,21 @@ use crate::startup::settings::Settings;
 use crate::wire::content::{InputRequest, StreamName};
 use crate::wire::{self, Frame, MessageType};
 
-/// Content longer than this is encoded and signed with the GIL released.
+/// Content longer than this, in bytes, is encoded and signed with the GIL released.
 const LARGE: usize = 64 * 1024;
 
-/// How long closing waits for subscribers to take what was published.
+/// How long closing waits for subscribers to read what was published.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How long the processes that cells have left behind have to end when they are asked to.
+/// How long the processes that cells have left behind may take to end after SIGTERM.
 const GROUP_GRACE: Duration = Duration::from_millis(500);
 
-/// A running kernel. It answers what needs no Python by itself; Python drains the inboxes.
+/// A running kernel. It answers requests that need no Python by itself; Python drains the inboxes.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Kernel {
     inner: Arc<kernel::Kernel>,
     capture: Mutex<Option<Arc<Capture>>>,
-    /// The connection file.
+    /// The path of the connection file.
     #[pyo3(get)]
     connection_file: String,
     /// The arguments that are for IPython's configuration.
@@ -53,12 +54,21 @@ pub struct Kernel {
     leftovers: Vec<PathBuf>,
 }
 
-/// Reads the command line, binds the sockets and starts to answer. Raises `SystemExit` with a message
-/// that says what to do when that is not possible.
+/// A kernel that the `kernel` binary has started before Python.
+static BOOTED: Mutex<Option<Booted>> = Mutex::new(None);
+
+/// Hands over a running kernel: the next call of [`start`] returns it.
+pub(super) fn hand_over(booted: Booted) {
+    *BOOTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(booted);
+}
+
+/// Reads the command line, binds the sockets and starts to answer. Raises `SystemExit`, with a message that says what to
+/// do, if that is not possible.
 #[pyfunction]
-#[allow(clippy::needless_pass_by_value)] // the form that PyO3 wants
+#[allow(clippy::needless_pass_by_value)] // the signature that PyO3 requires
 pub fn start(py: Python<'_>, args: Vec<String>, python_version: &str) -> PyResult<Kernel> {
-    if let Some(booted) = super::embed::take_booted() {
+    let booted = BOOTED.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(booted) = booted {
         return Ok(Kernel::new(booted));
     }
     let settings = Settings::parse_args("callboard", &args).map_err(|error| exit(&error))?;
@@ -69,7 +79,7 @@ pub fn start(py: Python<'_>, args: Vec<String>, python_version: &str) -> PyResul
     Ok(Kernel::new(booted))
 }
 
-/// What clap has to say goes where it belongs (help to stdout, errors to stderr), then the process ends.
+/// Prints what clap returned (help to stdout, errors to stderr), and makes the exception that ends the process.
 fn exit(error: &clap::Error) -> PyErr {
     match error.print() {
         Ok(()) => PySystemExit::new_err(error.exit_code()),
@@ -77,37 +87,37 @@ fn exit(error: &clap::Error) -> PyErr {
     }
 }
 
-/// Room for the trace of a crash; to be called on the main thread, after faulthandler has been switched on.
+/// Allocates memory for the trace of a crash. Call it on the main thread, after faulthandler has been switched on.
 #[pyfunction]
 pub fn prepare_for_crash() -> PyResult<()> {
     Ok(crash::give_stack()?)
 }
 
-/// Keeps SIGINT away from the calling thread: it is for Python's main thread alone.
+/// Blocks SIGINT for the calling thread: it is for Python's main thread alone.
 #[pyfunction]
 pub fn block_sigint() -> PyResult<()> {
     Ok(signals::block_sigint()?)
 }
 
-/// Makes sure that SIGINT is noticed, from now on: see [`sigint`].
+/// Makes sure that Python notices SIGINT, from now on: see [`sigint`].
 #[pyfunction]
 pub fn watch_sigint() -> PyResult<()> {
     Ok(sigint::watch()?)
 }
 
-/// Python has noticed SIGINT.
+/// Records that Python has noticed SIGINT.
 #[pyfunction]
 pub fn sigint_noticed() {
     sigint::noticed();
 }
 
-/// Ends the processes that cells have left in the kernel's process group. To be called at the very end.
+/// Ends the processes that cells have left in the kernel's process group. Call it at the very end.
 #[pyfunction]
 pub fn end_group(py: Python<'_>) {
     py.detach(|| group::end(GROUP_GRACE));
 }
 
-/// Sends SIGINT to the calling thread, a moment later: what it does now would swallow it.
+/// Sends SIGINT to the calling thread after 5 ms: the code that it runs now would swallow it.
 #[pyfunction]
 pub fn interrupt_again() -> PyResult<()> {
     Ok(signals::interrupt_later(Duration::from_millis(5))?)
@@ -147,8 +157,8 @@ impl Kernel {
         &self.connection
     }
 
-    /// From now on what is written to file descriptors 1 and 2 is output of cells, unless the command
-    /// line says otherwise. To be called before the streams and inboxes are asked for.
+    /// Makes what is written to file descriptors 1 and 2 output of cells, from now on, unless the command line forbids it.
+    /// Returns whether it does. Call it before the streams and inboxes are asked for.
     fn capture_fds(&self) -> PyResult<bool> {
         if !self.captures_fds {
             return Ok(false);
@@ -163,7 +173,7 @@ impl Kernel {
         PyCallerHandle::new(self.inner.shell_caller.clone(), self.capture())
     }
 
-    /// Its child, which answers what editors ask.
+    /// The Caller that answers requests of editors, a child of [`Self::shell_caller`].
     fn control_caller(&self) -> PyCallerHandle {
         PyCallerHandle::new(self.inner.control_caller.clone(), self.capture())
     }
@@ -174,8 +184,8 @@ impl Kernel {
         made.map_err(|problem| PyRuntimeError::new_err(problem.to_string()))
     }
 
-    /// Deletes a subshell. The pending is completed when its thread has ended; it fails if there is none with this
-    /// id.
+    /// Deletes a subshell. The pending is completed when the thread of the subshell has ended, with an error if there is no
+    /// subshell with this id.
     fn delete_subshell(&self, id: String, pending: &Bound<'_, Pending>) -> PyResult<()> {
         self.inner.delete_subshell(id, Pending::promise(pending)?);
         Ok(())
@@ -196,8 +206,8 @@ impl Kernel {
         Stream::new(self.inner.clone(), self.capture(), StreamName::Stderr)
     }
 
-    /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the
-    /// request that the calling code runs for. Waits, with the GIL released, while clients are far behind.
+    /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the request that the
+    /// calling code runs for. Waits, with the GIL released, while clients are far behind.
     #[pyo3(signature = (msg_type, content, metadata=None, buffers=None, parent=None))]
     fn publish(
         &self,
@@ -227,8 +237,7 @@ impl Kernel {
         wait_for_room(py, publisher, Urgency::of(&kind))
     }
 
-    /// Asks the client for a line and waits for it, with the GIL released. `KeyboardInterrupt` ends the
-    /// wait.
+    /// Asks the client for a line and waits for it, with the GIL released. `KeyboardInterrupt` ends the wait.
     #[pyo3(signature = (prompt, password=false, parent=None))]
     fn input(
         &self,
@@ -248,8 +257,7 @@ impl Kernel {
         answered
     }
 
-    /// Gives the file descriptors back, lets what was published go out, stops the actors and closes the
-    /// sockets.
+    /// Restores the file descriptors, sends what was published, stops the actors and closes the sockets.
     fn close(&self, py: Python<'_>) {
         let capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| {

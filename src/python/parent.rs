@@ -1,5 +1,4 @@
-//! The request that code runs for, kept in a ContextVar, so that output finds its cell from tasks,
-//! callbacks and threads.
+//! The request that code runs for, in a `ContextVar`, so that output of tasks, callbacks and threads finds its cell.
 
 use std::ptr;
 use std::sync::Arc;
@@ -12,8 +11,7 @@ use pyo3::{ffi, intern};
 use crate::delivery::request;
 use crate::wire::{self, EMPTY_OBJECT};
 
-/// A request as the code that runs for it sees it: small, so that a background task which outlives its
-/// cell keeps no content or buffers alive.
+/// A request, for the code that runs for it. Small: a background task that outlives its cell keeps no buffers alive.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Parent {
     pub(super) inner: Arc<wire::Parent>,
@@ -23,9 +21,9 @@ pub struct Parent {
     /// Whether the client answers prompts.
     #[pyo3(get)]
     allow_stdin: bool,
-    /// Its metadata as a dict, once somebody has asked for them.
+    /// The metadata as a dict, once it was asked for.
     read_metadata: PyOnceLock<Py<PyAny>>,
-    /// The message as a dict, once somebody has asked for it.
+    /// The message as a dict, once it was asked for.
     message: PyOnceLock<Py<PyDict>>,
 }
 
@@ -45,8 +43,8 @@ impl Parent {
 
 #[pymethods]
 impl Parent {
-    /// A parent made of a message's header and metadata (JSON), for `set_parent`. It reaches the same
-    /// client as `like`, if given.
+    /// Makes a parent of a message's header and metadata (JSON), for `set_parent`. Its prompts go to the client of `like`, if
+    /// given.
     #[new]
     #[pyo3(signature = (header, metadata, like=None))]
     fn new(header: &[u8], metadata: &[u8], like: Option<&Self>) -> PyResult<Self> {
@@ -76,7 +74,7 @@ impl Parent {
     #[getter]
     fn metadata<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
         let read = self.read_metadata.get_or_try_init(py, || {
-            // What most clients send needs no parser.
+            // Most clients send an empty object: no parser is needed.
             let read = if self.metadata == EMPTY_OBJECT {
                 PyDict::new(py).into_any()
             } else {
@@ -112,7 +110,7 @@ impl Parent {
     }
 }
 
-/// What a JSON text says, as Python objects.
+/// Parses JSON into Python objects.
 fn load<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "json"))?.getattr(intern!(py, "loads"))?.call1((PyBytes::new(py, raw),))
 }
@@ -135,7 +133,7 @@ pub(super) fn variable(py: Python<'_>) -> PyResult<Py<PyAny>> {
 pub(super) fn current(py: Python<'_>) -> Option<Arc<wire::Parent>> {
     let variable = VARIABLE.get(py)?;
     let mut value = ptr::null_mut();
-    // SAFETY: `variable` is a ContextVar; `value` receives a new reference or null.
+    // SAFETY: `variable` is a ContextVar; `value` is set to a new reference or null.
     let found = unsafe {
         if ffi::PyContextVar_Get(variable.as_ptr(), ptr::null_mut(), &raw mut value) < 0 {
             drop(PyErr::take(py));

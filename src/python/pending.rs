@@ -1,99 +1,42 @@
-//! A result that is not there yet, as Python sees it: the state that actors share, and the Python objects that
-//! belong to it.
+//! `Pending`, a result that is to come, for Python: the state that actors share, and the Python objects that belong to it.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::{PyBaseException, PyException, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{IntoPyDict, PyDict, PyGenericAlias, PyTraceback, PyTuple, PyType};
-use pyo3::{create_exception, intern};
+use pyo3::types::{PyDict, PyGenericAlias, PyTuple, PyType};
 
-use super::inbox::Inbox;
-use super::wait_until;
-use crate::actors::caller::Task;
-use crate::delivery::pending::{self, Asked, Outcome, Promise, Waiters};
+use super::caller::Inbox;
+use super::hooks;
+use super::pending_state::{End, PendingCancelled, PendingNotDone, PyState};
+use super::wait::wait_until;
+use crate::delivery::pending::{self, Asked, Outcome, Promise};
 use crate::os::wake_fd::WakeFd;
-
-create_exception!(
-    callboard,
-    PendingCancelled,
-    PyException,
-    "The pending was cancelled. The text says why, one reason a line, if reasons were given."
-);
-create_exception!(
-    callboard,
-    PendingNotDone,
-    PyRuntimeError,
-    "The pending is not done, so it has no result yet: wait for it first."
-);
 
 /// The base of `callboard.Pending`.
 #[pyclass(subclass, weakref, frozen, module = "callboard._core")]
 pub struct Pending {
     inner: Arc<pending::Pending>,
-    /// Locked for moments, and never while Python code runs, an object is dropped or the GIL may be released.
-    slots: Mutex<PyState>,
-}
-
-#[derive(Default)]
-struct PyState {
-    /// What came out, once it is done and was not cancelled.
-    end: Option<End>,
-    /// What is to be called once it is done, first come first.
-    callbacks: Vec<Py<PyAny>>,
-    /// What carries out a cancellation.
-    canceller: Option<Py<PyAny>>,
-    /// Wakes the Python thread that does the above when an actor completes or cancels it.
-    home: Option<Waker>,
-}
-
-enum End {
-    Value(Py<PyAny>),
-    Error {
-        exception: Py<PyBaseException>,
-        /// As it was when it was set: each `raise` adds to the traceback of the exception, and there may be many.
-        traceback: Option<Py<PyTraceback>>,
-    },
-}
-
-impl End {
-    fn error(py: Python<'_>, error: &PyErr) -> Self {
-        Self::Error {
-            exception: error.value(py).clone().unbind(),
-            traceback: error.traceback(py).map(Bound::unbind),
-        }
-    }
-
-    fn clone_ref(&self, py: Python<'_>) -> Self {
-        match self {
-            Self::Value(value) => Self::Value(value.clone_ref(py)),
-            Self::Error { exception, traceback } => Self::Error {
-                exception: exception.clone_ref(py),
-                traceback: traceback.as_ref().map(|traceback| traceback.clone_ref(py)),
-            },
-        }
-    }
+    /// Locked only briefly, and never while Python code runs, an object is dropped or the GIL may be released.
+    state: Mutex<PyState>,
 }
 
 impl Pending {
-    /// Gives an actor the duty to complete it. Callbacks and canceller then run on the Python thread that
+    /// Makes a promise for an actor that is to complete it. Callbacks and canceller then run on the Python thread that
     /// `callboard.aio.wakeups` finds for it.
     pub fn promise(slf: &Bound<'_, Self>) -> PyResult<Promise> {
-        let py = slf.py();
-        py.import(intern!(py, "callboard.aio.wakeups"))?.call_method1(intern!(py, "adopt"), (slf,))?;
+        hooks::adopt(slf)?;
         Ok(Promise::new(slf.get().inner.clone()))
     }
 
-    fn slots(&self) -> MutexGuard<'_, PyState> {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, PyState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes it done, if it is not: with what came out, or cancelled.
+    /// Makes it done, if it is not: with a value or exception, or cancelled (None).
     fn settle(slf: &Bound<'_, Self>, end: Option<End>) -> PyResult<()> {
         let this = slf.get();
         let outcome = match &end {
@@ -101,82 +44,30 @@ impl Pending {
             Some(End::Error { .. }) => Outcome::Error,
             None => Outcome::Cancelled,
         };
-        let mut slots = this.slots();
+        let mut state = this.lock();
         if this.inner.done() {
             return Ok(());
         }
-        // In place before it can be seen to be done.
-        slots.end = end;
+        // Set before another thread can see that it is done.
+        state.end = end;
         let waiters = this.inner.settle(outcome);
-        let unused = if waiters.is_none() || this.inner.cancelled() { slots.end.take() } else { None };
+        let unused = if waiters.is_none() || this.inner.cancelled() { state.end.take() } else { None };
         let Some(waiters) = waiters else {
-            // An actor was quicker. The callbacks run at home.
-            drop(slots);
+            // An actor was quicker. The callbacks run on the thread of `home`.
+            drop(state);
             drop(unused);
             return Ok(());
         };
-        let canceller = slots.canceller.take();
-        let callbacks = mem::take(&mut slots.callbacks);
-        drop(slots);
+        let canceller = state.canceller.take();
+        let callbacks = mem::take(&mut state.callbacks);
+        drop(state);
         drop((canceller, unused));
-        let result = Self::call_all(slf, callbacks);
-        // Only now, so that who waits finds the work of the callbacks done.
-        result.and(Self::wake(slf.py(), waiters))
+        let result = hooks::call_all(slf, callbacks);
+        // Woken last, so that waiters find the work of the callbacks done.
+        result.and(hooks::wake(slf.py(), waiters))
     }
 
-    /// Wakes who has waited. Tasks of the event loop that this very task belongs to are scheduled at once: a ring of
-    /// the loop's wake fd costs several times as much.
-    fn wake(py: Python<'_>, mut waiters: Waiters) -> PyResult<()> {
-        static OF_CURRENT_TASK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        if !waiters.have_tokens() {
-            return Ok(());
-        }
-        let wakeups = OF_CURRENT_TASK.import(py, "callboard.aio.wakeups", "of_current_task")?.call0()?;
-        if wakeups.is_none() {
-            return Ok(());
-        }
-        let inbox = wakeups.getattr(intern!(py, "inbox"))?;
-        let inbox = inbox.cast::<Inbox>()?.get().inner();
-        let tokens = waiters.take_tokens(inbox);
-        drop(waiters);
-        let mut result = Ok(());
-        for token in tokens {
-            if let Err(error) = wakeups.call_method1(intern!(py, "fire"), (token,)) {
-                // Perhaps it was interrupted before it began.
-                drop(inbox.push(Task::Wake(token)));
-                result = Err(error);
-            }
-        }
-        result
-    }
-
-    /// Calls callbacks, all of them whatever they raise. Exceptions are logged; one that is meant to end more
-    /// than the callback, such as `KeyboardInterrupt`, is raised at the end.
-    fn call_all(slf: &Bound<'_, Self>, callbacks: Vec<Py<PyAny>>) -> PyResult<()> {
-        let py = slf.py();
-        let mut result = Ok(());
-        for callback in callbacks {
-            let Err(error) = callback.call1(py, (slf,)) else {
-                continue;
-            };
-            if !error.is_instance_of::<PyException>(py) {
-                result = Err(error);
-            } else if let Err(error) = Self::log(slf, &callback, &error) {
-                error.write_unraisable(py, Some(callback.bind(py)));
-            }
-        }
-        result
-    }
-
-    fn log(slf: &Bound<'_, Self>, callback: &Py<PyAny>, error: &PyErr) -> PyResult<()> {
-        let py = slf.py();
-        let logger = py.import(intern!(py, "logging"))?.call_method1("getLogger", ("callboard.pending",))?;
-        let options = [("exc_info", error.value(py))].into_py_dict(py)?;
-        logger.call_method("error", ("%r, a callback of %r, has failed", callback, slf), Some(&options))?;
-        Ok(())
-    }
-
-    /// What came out.
+    /// Returns how it ended.
     fn end(&self, py: Python<'_>) -> PyResult<End> {
         if let Some(message) = self.inner.message() {
             return Err(PendingCancelled::new_err(message));
@@ -188,18 +79,18 @@ impl Pending {
             }
             Some(_) => End::Value(py.None()),
         };
-        let mut slots = self.slots();
-        if slots.end.is_none() {
-            // An actor has completed it. The same exception every time.
-            slots.end = Some(made.clone_ref(py));
+        let mut state = self.lock();
+        if state.end.is_none() {
+            // An actor has completed it. Kept, to raise the same exception every time.
+            state.end = Some(made.clone_ref(py));
         }
-        let end = slots.end.as_ref().map(|end| end.clone_ref(py));
-        drop(slots);
+        let end = state.end.as_ref().map(|end| end.clone_ref(py));
+        drop(state);
         Ok(end.unwrap_or(made))
     }
 
     fn ask_canceller(&self, py: Python<'_>, message: Option<&str>) -> PyResult<()> {
-        let canceller = self.slots().canceller.as_ref().map(|canceller| canceller.clone_ref(py));
+        let canceller = self.lock().canceller.as_ref().map(|canceller| canceller.clone_ref(py));
         canceller.map_or(Ok(()), |canceller| canceller.call1(py, (message,)).map(drop))
     }
 }
@@ -210,7 +101,7 @@ impl Pending {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         // The arguments are for subclasses.
-        Self { inner: Arc::new(pending::Pending::new()), slots: Mutex::default() }
+        Self { inner: Arc::new(pending::Pending::new()), state: Mutex::default() }
     }
 
     /// Returns the class with the type of its result, for annotations and base classes.
@@ -222,17 +113,17 @@ impl Pending {
         PyGenericAlias::new(cls.py(), cls, item)
     }
 
-    /// Makes it done, with a result. Does nothing if it is done. From any thread.
+    /// Makes it done, with a result. Does nothing if it is done. Callable from any thread.
     ///
     /// If its cancellation was asked for, it ends cancelled all the same.
     fn set_result(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
         Self::settle(slf, Some(End::Value(value)))
     }
 
-    /// Makes it done, with an exception that is raised where its result is asked for. Does nothing if it is
-    /// done. From any thread.
+    /// Makes it done, with an exception that is raised where its result is asked for. Does nothing if it is done. Callable
+    /// from any thread.
     ///
-    /// If its cancellation was asked for, it ends cancelled all the same. Raises `TypeError` if this is no
+    /// If its cancellation was asked for, it ends cancelled all the same. Raises `TypeError` if it is not an
     /// exception.
     fn set_exception(slf: &Bound<'_, Self>, exception: &Bound<'_, PyAny>) -> PyResult<()> {
         let error = PyErr::from_value(exception.clone());
@@ -247,21 +138,21 @@ impl Pending {
         Self::settle(slf, Some(End::error(slf.py(), &error)))
     }
 
-    /// Asks for its cancellation. Does nothing if it is done. From any thread.
+    /// Asks for its cancellation. Does nothing if it is done. Callable from any thread.
     ///
-    /// With a canceller, that is called, here and now, and decides when it is done; without one, it is done at
-    /// once. A cancellation cannot be undone; asking again adds a line to the message and asks the canceller
+    /// Its canceller is called at once, on the calling thread, and decides when it is done; without a canceller, it is
+    /// done at once. A cancellation cannot be undone; asking again adds a line to the message and calls the canceller
     /// again.
     ///
     /// Returns whether it is marked as cancelled.
     #[pyo3(signature = (msg=None))]
     fn cancel(slf: &Bound<'_, Self>, msg: Option<&str>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
-        let slots = this.slots();
+        let state = this.lock();
         let before = this.inner.message();
         let asked = this.inner.ask(msg);
-        let has_canceller = slots.canceller.is_some();
-        drop(slots);
+        let has_canceller = state.canceller.is_some();
+        drop(state);
         match asked {
             Asked::Ended => {}
             _ if has_canceller => match (before.as_deref(), msg) {
@@ -311,20 +202,20 @@ impl Pending {
         })
     }
 
-    /// Sets what carries out a cancellation: a callable that gets the message, or None if there is none. It has
-    /// to see to it that the pending is made done. Does nothing if the pending is done; is called at once if its
-    /// cancellation was asked for already.
+    /// Sets the callable that carries out a cancellation. Its argument is the message, or None without one. It must have
+    /// the pending made done. It is called at once if the cancellation was asked for already, and not at all if the
+    /// pending is done.
     ///
-    /// It is called by the thread that asks for the cancellation, whichever that is.
+    /// It is called on the thread that asks for the cancellation, which may be any.
     #[pyo3(signature = (canceller, /))]
     fn set_canceller(&self, canceller: Py<PyAny>, py: Python<'_>) -> PyResult<()> {
-        let mut slots = self.slots();
+        let mut state = self.lock();
         if self.inner.done() {
             return Ok(());
         }
-        let before = slots.canceller.replace(canceller);
-        let home = slots.home.clone();
-        drop(slots);
+        let before = state.canceller.replace(canceller);
+        let home = state.home.clone();
+        drop(state);
         drop(before);
         if let Some(home) = home {
             self.inner.set_canceller(home);
@@ -334,29 +225,29 @@ impl Pending {
         Ok(())
     }
 
-    /// Has `fn` called with this pending once it is done, or at once if it is.
+    /// Calls `fn` with this pending once it is done, or at once if it is.
     ///
-    /// Callbacks are called one after the other, first come first, by the thread that makes it done: any
-    /// thread. If that is one of the kernel's own, which run no Python, it is the thread whose event loop was
-    /// running when the kernel was given the pending, or else the main thread. They should do little, and look
-    /// after their own thread safety. What they raise is logged.
+    /// Callbacks are called one after the other, in the order of registration, on the thread that makes it done, which may
+    /// be any. If an actor makes it done, they are called on the thread whose event loop was running when the kernel was
+    /// given the pending, or else on the main thread. They should do little, and must be thread-safe. Exceptions that
+    /// they raise are logged.
     #[pyo3(signature = (r#fn, /))]
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
         let this = slf.get();
-        let mut slots = this.slots();
+        let mut state = this.lock();
         if this.inner.done() {
-            drop(slots);
+            drop(state);
             return r#fn.call1(slf.py(), (slf,)).map(drop);
         }
-        slots.callbacks.push(r#fn);
+        state.callbacks.push(r#fn);
         Ok(())
     }
 
-    /// Takes back a callback that has not been called. Returns how often it was there.
+    /// Removes a callback that has not been called. Returns how many times it was registered.
     #[pyo3(signature = (r#fn, /))]
     fn remove_done_callback(&self, r#fn: &Bound<'_, PyAny>) -> PyResult<usize> {
         let py = r#fn.py();
-        let known: Vec<_> = self.slots().callbacks.iter().map(|callback| callback.clone_ref(py)).collect();
+        let known: Vec<_> = self.lock().callbacks.iter().map(|callback| callback.clone_ref(py)).collect();
         // A comparison runs Python code: every access to a bound method makes another, equal object.
         let mut equal = Vec::new();
         for callback in known {
@@ -364,10 +255,10 @@ impl Pending {
                 equal.push(callback);
             }
         }
-        let mut slots = self.slots();
+        let mut state = self.lock();
         let is_equal = |callback: &mut Py<PyAny>| equal.iter().any(|equal| equal.is(&*callback));
-        let removed: Vec<_> = slots.callbacks.extract_if(.., is_equal).collect();
-        drop(slots);
+        let removed: Vec<_> = state.callbacks.extract_if(.., is_equal).collect();
+        drop(state);
         Ok(removed.len())
     }
 
@@ -381,7 +272,7 @@ impl Pending {
             Some(seconds) if seconds.is_nan() => {
                 return Err(PyValueError::new_err("a timeout is a number of seconds, not nan"));
             }
-            // What is too long to count has no end.
+            // Longer than an `Instant` can count: no deadline.
             Some(seconds) => Duration::try_from_secs_f64(seconds.max(0.0))
                 .ok()
                 .and_then(|timeout| Instant::now().checked_add(timeout)),
@@ -396,24 +287,24 @@ impl Pending {
         Ok(result?.is_some())
     }
 
-    /// Has `token` put into `inbox` once it is done. Returns an id for `_forget`; None if it is done.
+    /// Puts `token` into `inbox` once it is done. Returns an id for `_forget`; None if it is done.
     fn _on_done(&self, inbox: &Inbox, token: u64) -> Option<u64> {
         self.inner.on_done_at(inbox.inner().clone(), token)
     }
 
-    /// Takes back what `_on_done` has arranged.
+    /// Undoes `_on_done`.
     fn _forget(&self, id: u64) {
         self.inner.forget(id);
     }
 
-    /// From now on `token` is put into `inbox` when an actor has made it done or asked for its cancellation; then
-    /// `_at_home` is to be called. False if it is done: then that is to be called now.
+    /// Puts `token` into `inbox` when an actor has made it done or asked for its cancellation; then call `_at_home`. False
+    /// if it is done: then call that now.
     fn _live_at(&self, inbox: &Inbox, token: u64) -> bool {
         let home = inbox.waker(token);
-        let mut slots = self.slots();
-        let before = slots.home.replace(home.clone());
-        let has_canceller = slots.canceller.is_some();
-        drop(slots);
+        let mut state = self.lock();
+        let before = state.home.replace(home.clone());
+        let has_canceller = state.canceller.is_some();
+        drop(state);
         drop(before);
         if has_canceller {
             self.inner.set_canceller(home.clone());
@@ -421,8 +312,8 @@ impl Pending {
         self.inner.on_done(home).is_some()
     }
 
-    /// Does what an actor cannot: calls the callbacks if it is done, or else the canceller if its cancellation
-    /// was asked for. Returns whether it is done.
+    /// Runs the Python code that an actor cannot: calls the callbacks if it is done, or else the canceller if its
+    /// cancellation was asked for. Returns whether it is done.
     fn _at_home(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let (py, this) = (slf.py(), slf.get());
         if !this.inner.done() {
@@ -431,12 +322,12 @@ impl Pending {
             }
             return Ok(this.inner.done());
         }
-        let mut slots = this.slots();
-        let callbacks = mem::take(&mut slots.callbacks);
-        let canceller = slots.canceller.take();
-        drop(slots);
+        let mut state = this.lock();
+        let callbacks = mem::take(&mut state.callbacks);
+        let canceller = state.canceller.take();
+        drop(state);
         drop(canceller);
-        Self::call_all(slf, callbacks)?;
+        hooks::call_all(slf, callbacks)?;
         Ok(true)
     }
 
@@ -447,26 +338,15 @@ impl Pending {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // If another thread has it locked, it is in use: then nothing in it is garbage.
-        let Ok(slots) = self.slots.try_lock() else {
+        // Locked by another thread, it is in use: then nothing in it is garbage.
+        let Ok(state) = self.state.try_lock() else {
             return Ok(());
         };
-        match &slots.end {
-            Some(End::Value(value)) => visit.call(value)?,
-            Some(End::Error { exception, traceback }) => {
-                visit.call(exception)?;
-                visit.call(traceback)?;
-            }
-            None => {}
-        }
-        for callback in &slots.callbacks {
-            visit.call(callback)?;
-        }
-        visit.call(&slots.canceller)
+        state.traverse(&visit)
     }
 
     fn __clear__(&self) {
-        let garbage = mem::take(&mut *self.slots());
+        let garbage = mem::take(&mut *self.lock());
         drop(garbage);
     }
 }

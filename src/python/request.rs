@@ -1,18 +1,17 @@
-//! A request, as the Python thread that works on it sees it.
+//! A request, for the Python thread that answers it.
 
 use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, to_frames};
 use super::parent::Parent;
-use super::to_frames;
 use crate::delivery::request::{Assignment, ReplyStatus};
 use crate::publisher::capture::Capture;
 
-/// A request that this thread is to answer. Begin it, answer it, finish it; one that is dropped
-/// unfinished is answered with an error.
+/// A request that this thread is to answer: begin it, reply, finish it. If it is dropped unfinished, it is answered with an
+/// error.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Request {
     inner: Assignment,
@@ -45,7 +44,7 @@ impl Request {
         self.inner.job.channel.as_str()
     }
 
-    /// What the code that runs for it is given as its parent.
+    /// The parent for the code that runs for it.
     fn parent(&self) -> Parent {
         Parent::of(&self.inner)
     }
@@ -74,7 +73,7 @@ impl Request {
         PyBytes::new(py, &self.inner.job.content)
     }
 
-    /// The binary buffers, as objects that lend their memory.
+    /// The binary buffers, which lend their memory through the buffer protocol.
     #[getter]
     fn buffers<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let buffers = (0..self.inner.job.buffers.len()).map(|index| Buffer::new(self.inner.share(), index));
@@ -87,7 +86,7 @@ impl Request {
         self.inner.execute.as_ref().map(|execute| execute.code.as_str())
     }
 
-    /// Whether an `execute_request` is to leave no trace.
+    /// Whether an `execute_request` is silent: it leaves no trace in the history and on iopub.
     #[getter]
     fn silent(&self) -> bool {
         self.inner.execute.as_ref().is_some_and(|execute| execute.silent)
@@ -105,7 +104,7 @@ impl Request {
         self.inner.execute.as_ref().map(|execute| execute.user_expressions.clone()).unwrap_or_default()
     }
 
-    /// Whether it is a cell that waits for those before it in its shell.
+    /// Whether it is a cell that runs after those before it in its shell.
     #[getter]
     fn is_queued(&self) -> bool {
         self.inner.has_gate()
@@ -117,7 +116,7 @@ impl Request {
         self.inner.job.subshell_id.as_deref()
     }
 
-    /// Starts it: busy is published. False if it was aborted meanwhile and must not run.
+    /// Begins it: publishes busy. False if it was aborted meanwhile and must not run.
     fn begin(&self) -> bool {
         self.inner.begin()
     }
@@ -127,7 +126,7 @@ impl Request {
         self.inner.publish_input(execution_count);
     }
 
-    /// Makes the reply, which goes out when the request ends; content is JSON.
+    /// Sets the reply, which is sent when the request is finished. Content and metadata are JSON.
     #[pyo3(signature = (content, metadata=None, buffers=None))]
     fn reply(
         &self,
@@ -141,17 +140,17 @@ impl Request {
         Ok(())
     }
 
-    /// Makes an error reply.
+    /// Sets an error reply.
     #[pyo3(signature = (ename, evalue, traceback=None))]
     fn reply_error(&self, ename: &str, evalue: &str, traceback: Option<Vec<String>>) {
         self.inner.reply_error(ename, evalue, traceback.unwrap_or_default());
     }
 
-    /// Ends it: the reply goes out and idle is published, behind what C code and child processes have written.
-    /// `ok` false aborts the cells that are queued behind it if it asked for that, or if `stop_on_error` says so.
+    /// Ends it: sends the reply and publishes idle, after the output that C code and child processes have written. If `ok`
+    /// is false, the cells queued behind it are aborted if the request asked for that; `stop_on_error` overrides it.
     #[pyo3(signature = (ok, stop_on_error=None))]
     fn finish(&self, ok: bool, stop_on_error: Option<bool>) {
-        // Reads a pipe that is usually empty: no reason to release the GIL.
+        // The pipe is usually empty: not worth to release the GIL.
         if let (Some(capture), Some(_)) = (&self.capture, &self.inner.execute) {
             capture.drain();
         }

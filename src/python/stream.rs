@@ -8,24 +8,24 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::parent;
-use super::wait;
+use super::wait::wait;
 use crate::kernel;
 use crate::os::wake_fd::WakeFd;
 use crate::publisher::capture::Capture;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
-/// Texts that follow each other within this time, nanoseconds, are a flood; a system call alone takes longer.
+/// Nanoseconds: texts that follow each other within this time are a flood. A system call alone takes longer.
 const FLOOD: u64 = 2_000;
 
-/// Text longer than this is taken over with the GIL released.
+/// Text longer than this, in bytes, is copied with the GIL released.
 const LARGE: usize = 64 * 1024;
 
-/// This process is a child that Python code has forked. It has none of the kernel's threads: what it
-/// prints goes to its file descriptor, and from there into the cell.
+/// Whether this process is a child that Python code has forked. It has none of the kernel's threads: its output goes to
+/// its file descriptor, and from there into the cell.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
-/// To be called in a forked child.
+/// Sends output to the file descriptors from now on. Call it in a forked child.
 #[pyfunction]
 pub fn after_fork_in_child() {
     FORKED.store(true, Ordering::Relaxed);
@@ -47,8 +47,8 @@ impl Stream {
         Self { kernel, capture, last: AtomicU64::new(0), epoch: Instant::now(), name }
     }
 
-    /// Lets what C code and child processes have written since the last text come before the next one.
-    /// In a flood of text there was no time for that, and no need to look.
+    /// Publishes what C code and child processes have written since the last text. Skipped in a flood of text, which leaves
+    /// them no time to write.
     fn drain(&self) {
         let Some(capture) = &self.capture else {
             return;
@@ -62,8 +62,7 @@ impl Stream {
 
 #[pymethods]
 impl Stream {
-    /// Writes text; returns how many characters. Waits, with the GIL released, while clients are far
-    /// behind.
+    /// Writes text. Returns the number of characters. Waits, with the GIL released, while clients are far behind.
     fn write(&self, py: Python<'_>, text: &Bound<'_, PyString>) -> PyResult<usize> {
         let publisher = &self.kernel.publisher;
         // Borrowed where the text is valid Unicode; lone surrogates become visible escapes.
@@ -90,7 +89,7 @@ impl Stream {
         text.len()
     }
 
-    /// Lets text that waits to be joined with more go out now.
+    /// Publishes text that is being held to be joined with more.
     fn flush(&self) {
         if !FORKED.load(Ordering::Relaxed) {
             self.drain();

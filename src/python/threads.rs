@@ -1,31 +1,36 @@
-//! Exceptions for other threads.
+//! Raises exceptions in other threads.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PySet};
+use pyo3::types::{PyDict, PyFrame, PyFrameMethods, PySet};
 use pyo3::{ffi, intern};
 
-/// The threads that start another one at this moment, each with the exception that it gets when it has done so.
+/// The threads that are starting another one, each with the exception that is raised in it when that is done.
 ///
-/// Until CPython 3.12, a thread that is being started has the number of the one that starts it, and is found first. It
-/// would get the exception, end before it has begun, and `Thread.start` would wait for it for ever.
+/// Until CPython 3.12, a thread that is being started has the number of the thread that starts it, and is found first. It
+/// would get the exception and end before it has begun, and `Thread.start` would never return.
 static STARTING: Mutex<Option<HashMap<u64, Option<Py<PyAny>>>>> = Mutex::new(None);
 
 fn starting() -> MutexGuard<'static, Option<HashMap<u64, Option<Py<PyAny>>>>> {
     STARTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The number of the calling thread, that of `threading.get_ident()`.
+pub(super) fn ident(_py: Python<'_>) -> u64 {
+    // SAFETY: the GIL is held.
+    unsafe { ffi::PyThread_get_thread_ident() }
+}
+
 /// Calls `start(thread)`, which starts a thread. An exception that is raised meanwhile in the calling thread
-/// (`raise_in_thread`, `AsyncExcGuard.throw`) is raised here when that is done.
+/// (`raise_in_thread`, `AsyncExcGuard.throw`) is raised here afterwards.
 #[pyfunction]
 pub fn start_thread<'py>(
     start: &Bound<'py, PyAny>,
     thread: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: the GIL is held.
-    let me = unsafe { ffi::PyThread_get_thread_ident() };
+    let me = ident(start.py());
     let around = starting().get_or_insert_default().insert(me, None);
     let result = start.call1((thread,));
     let mut starting = starting();
@@ -41,8 +46,8 @@ pub fn start_thread<'py>(
     }
 }
 
-/// Sets an exception (a class; None takes back one that has not been raised yet) for a thread. It gets it as soon as it
-/// executes Python code again: a blocking call ends first.
+/// Sets an exception (a class; None takes back one that has not been raised yet) for a thread. It is raised as soon as the
+/// thread executes Python code again: a blocking call ends first.
 pub(super) fn set(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyAny>>) {
     let mut starting = starting();
     if let Some(postponed) = starting.as_mut().and_then(|threads| threads.get_mut(&ident)) {
@@ -57,11 +62,11 @@ pub(super) fn set(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyAn
     unsafe { ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), exception) };
 }
 
-/// Raises an exception (a class) in the Python code that another thread executes, if that thread is inside code that is in
-/// `inside` and not inside code that is in `outside` (sets of code objects). Returns whether it was.
+/// Raises an exception (a class) in another thread, if code in `inside` and no code in `outside` (sets of code objects) is
+/// on its stack. Returns whether it was raised.
 ///
-/// What it is in is looked at, and the exception set, without a moment in between in which the thread could go on. It
-/// gets the exception as soon as it executes Python code again: a blocking call ends first.
+/// The thread cannot run between the look at its stack and the setting of the exception. The exception is raised as soon
+/// as the thread executes Python code again: a blocking call ends first.
 #[pyfunction]
 pub fn raise_in_thread(
     py: Python<'_>,
@@ -78,12 +83,12 @@ pub fn raise_in_thread(
     Ok(true)
 }
 
-/// Whether a thread is inside of code that is in `codes`.
+/// Whether code in `codes` is on the stack of a thread.
 pub(super) fn is_in(py: Python<'_>, ident: u64, codes: &Bound<'_, PySet>) -> PyResult<bool> {
     look(py, ident, codes, codes).map(|(is_in, _)| is_in)
 }
 
-/// Whether a thread is inside of code that is in the one set, and in the other. The GIL is held all the time.
+/// Whether code in the one set, and in the other, is on the stack of a thread. Holds the GIL all the time.
 fn look(
     py: Python<'_>,
     ident: u64,
@@ -92,18 +97,12 @@ fn look(
 ) -> PyResult<(bool, bool)> {
     let frames = py.import(intern!(py, "sys"))?.call_method0(intern!(py, "_current_frames"))?;
     let (mut in_one, mut in_other) = (false, false);
-    let mut next = frames.cast::<PyDict>()?.get_item(ident)?;
+    let mut next = frames.cast::<PyDict>()?.get_item(ident)?.map(Bound::cast_into::<PyFrame>).transpose()?;
     while let Some(frame) = next {
-        let at: *mut ffi::PyFrameObject = frame.as_ptr().cast();
-        // SAFETY: `at` is a frame object, kept alive by `frame`; both functions return new references, the second one
-        // or null.
-        let (code, back) = unsafe {
-            let code = Bound::from_owned_ptr_or_err(py, ffi::PyFrame_GetCode(at).cast())?;
-            (code, Bound::from_owned_ptr_or_opt(py, ffi::PyFrame_GetBack(at).cast()))
-        };
+        let code = frame.code();
         in_one |= one.contains(&code)?;
         in_other |= other.contains(&code)?;
-        next = back;
+        next = frame.outer();
     }
     Ok((in_one, in_other))
 }

@@ -243,3 +243,12 @@ def _serve_in_trio(wakeups: Wakeups) -> None:
 
     trio.lowlevel.spawn_system_task(serve, name="callboard wakeups")
     _trio_variable().set(wakeups)
+
+
+def _callback_failed(callback: Callable[[Any], object], pending: _core.Pending[Any], error: Exception) -> None:
+    """Logs the exception of a callback of a pending."""
+    text = "%r, a callback of %r, has failed"
+    logging.getLogger("callboard.pending").error(text, callback, pending, exc_info=error)
+
+
+_core.set_wakeup_hooks(adopt, of_current_task, _callback_failed)

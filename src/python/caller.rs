@@ -11,16 +11,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use super::request::Request;
+use super::shared_capture::SharedCapture;
 use crate::actors::caller::{self, Caller, Forget, GetChild, Role, Spec, Stop, Task, ThreadEnded};
 use crate::delivery;
-use crate::publisher::capture::Capture;
 use crate::wire::run_mode::{Backend, CallerOptions};
 
 /// A handle to the actor of a Caller.
 #[pyclass(frozen, name = "CallerHandle", module = "callboard._core")]
 pub struct PyCallerHandle {
     inner: caller::CallerHandle,
-    capture: Option<Arc<Capture>>,
+    capture: SharedCapture,
 }
 
 /// Asks to cancel what runs on the thread of the Caller with this id.
@@ -30,7 +30,7 @@ pub struct Cancel {
 }
 
 impl PyCallerHandle {
-    pub(super) fn new(inner: caller::CallerHandle, capture: Option<Arc<Capture>>) -> Self {
+    pub(super) fn new(inner: caller::CallerHandle, capture: SharedCapture) -> Self {
         Self { inner, capture }
     }
 }
@@ -44,7 +44,7 @@ impl PyCallerHandle {
         let spec = Spec { backend: parse(backend)?, use_uvloop, ..Spec::new(name, Role::Unnamed) };
         let launched = py.detach(|| Caller::launch_free(spec));
         let inner = launched.map_err(|problem| PyRuntimeError::new_err(problem.to_string()))?;
-        Ok(Self::new(inner, None))
+        Ok(Self::new(inner, SharedCapture::default()))
     }
 
     /// Gets the child with this name, made if there is none; without a name a new child, or, with `worker`, an idle one.
@@ -173,11 +173,11 @@ impl PyCallerHandle {
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Inbox {
     inner: Arc<delivery::inbox::Inbox<Task>>,
-    capture: Option<Arc<Capture>>,
+    capture: SharedCapture,
 }
 
 impl Inbox {
-    pub(super) fn new(inner: Arc<delivery::inbox::Inbox<Task>>, capture: Option<Arc<Capture>>) -> Self {
+    pub(super) fn new(inner: Arc<delivery::inbox::Inbox<Task>>, capture: SharedCapture) -> Self {
         Self { inner, capture }
     }
 
@@ -196,7 +196,7 @@ impl Inbox {
     /// Opens an inbox for an event loop that belongs to no Caller.
     #[new]
     fn py_new() -> PyResult<Self> {
-        Ok(Self::new(Arc::new(delivery::inbox::Inbox::new()?), None))
+        Ok(Self::new(Arc::new(delivery::inbox::Inbox::new()?), SharedCapture::default()))
     }
 
     /// Puts a token into it, and wakes the thread that drains it.

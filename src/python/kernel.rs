@@ -12,6 +12,7 @@ use super::buffer::to_frames;
 use super::caller::PyCallerHandle;
 use super::parent::{self, Parent};
 use super::pending::Pending;
+use super::shared_capture::SharedCapture;
 use super::stream::{Stream, wait_for_room};
 use super::wait::wait;
 use crate::actors::caller::ThreadEnded;
@@ -20,7 +21,6 @@ use crate::actors::stdin::{Answer, Ask, Withdraw};
 use crate::kernel;
 use crate::os::{crash, files, process_group as group, sigint, signals};
 use crate::publisher::Urgency;
-use crate::publisher::capture::Capture;
 use crate::startup::boot::{Booted, boot};
 use crate::startup::settings::Settings;
 use crate::wire::content::{InputRequest, StreamName};
@@ -39,7 +39,7 @@ const GROUP_GRACE: Duration = Duration::from_millis(500);
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Kernel {
     inner: Arc<kernel::Kernel>,
-    capture: Mutex<Option<Arc<Capture>>>,
+    capture: SharedCapture,
     /// The path of the connection file.
     #[pyo3(get)]
     connection_file: String,
@@ -128,7 +128,7 @@ impl Kernel {
         let Booted { kernel, settings, connection, connection_file, leftovers } = booted;
         Self {
             inner: Arc::new(kernel),
-            capture: Mutex::new(None),
+            capture: SharedCapture::default(),
             connection_file: connection_file.to_string_lossy().into_owned(),
             ipython_args: settings.ipython,
             connection: serde_json::to_vec(&connection).unwrap_or_default(),
@@ -136,10 +136,6 @@ impl Kernel {
             captures_fds: !settings.no_fd_capture,
             leftovers,
         }
-    }
-
-    fn capture(&self) -> Option<Arc<Capture>> {
-        self.capture.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -158,24 +154,23 @@ impl Kernel {
     }
 
     /// Makes what is written to file descriptors 1 and 2 output of cells, from now on, unless the command line forbids it.
-    /// Returns whether it does. Call it before the streams and inboxes are asked for.
+    /// Returns whether it does.
     fn capture_fds(&self) -> PyResult<bool> {
         if !self.captures_fds {
             return Ok(false);
         }
-        let capture = Capture::start(self.inner.publisher.clone())?;
-        *self.capture.lock().unwrap_or_else(PoisonError::into_inner) = Some(capture);
+        self.capture.start(&self.inner.publisher)?;
         Ok(true)
     }
 
     /// The Caller of the main thread.
     fn shell_caller(&self) -> PyCallerHandle {
-        PyCallerHandle::new(self.inner.shell_caller.clone(), self.capture())
+        PyCallerHandle::new(self.inner.shell_caller.clone(), self.capture.clone())
     }
 
     /// The Caller that answers requests of editors, a child of [`Self::shell_caller`].
     fn control_caller(&self) -> PyCallerHandle {
-        PyCallerHandle::new(self.inner.control_caller.clone(), self.capture())
+        PyCallerHandle::new(self.inner.control_caller.clone(), self.capture.clone())
     }
 
     /// Makes a subshell and returns its id.
@@ -198,12 +193,12 @@ impl Kernel {
 
     /// The standard output of cells.
     fn stdout(&self) -> Stream {
-        Stream::new(self.inner.clone(), self.capture(), StreamName::Stdout)
+        Stream::new(self.inner.clone(), self.capture.clone(), StreamName::Stdout)
     }
 
     /// The standard error of cells.
     fn stderr(&self) -> Stream {
-        Stream::new(self.inner.clone(), self.capture(), StreamName::Stderr)
+        Stream::new(self.inner.clone(), self.capture.clone(), StreamName::Stderr)
     }
 
     /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the request that the
@@ -225,9 +220,7 @@ impl Kernel {
         if let Some(event) = CommEvent::of_published(&kind, &content) {
             self.inner.comm(event);
         }
-        if let Some(capture) = self.capture() {
-            capture.drain();
-        }
+        self.capture.drain();
         let metadata = metadata.map_or(Frame::EMPTY_OBJECT, Frame::from);
         if content.len() > LARGE {
             py.detach(|| publisher.raw(&parent, &kind, metadata, content, buffers));
@@ -259,12 +252,9 @@ impl Kernel {
 
     /// Restores the file descriptors, sends what was published, stops the actors and closes the sockets.
     fn close(&self, py: Python<'_>) {
-        let capture = self.capture.lock().unwrap_or_else(PoisonError::into_inner).take();
         py.detach(|| {
             self.inner.shell_caller.addr.do_send(ThreadEnded);
-            if let Some(capture) = capture {
-                capture.stop();
-            }
+            self.capture.stop();
             self.inner.close(PATIENCE);
             for path in &self.leftovers {
                 files::remove(path);

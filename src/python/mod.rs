@@ -14,6 +14,7 @@ mod parent;
 pub mod pending;
 mod pending_state;
 mod request;
+mod shared_capture;
 mod stream;
 mod threads;
 mod wait;

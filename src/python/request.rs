@@ -1,25 +1,23 @@
 //! A request, for the Python thread that answers it.
 
-use std::sync::Arc;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::buffer::{Buffer, to_frames};
 use super::parent::Parent;
+use super::shared_capture::SharedCapture;
 use crate::delivery::request::{Assignment, ReplyStatus};
-use crate::publisher::capture::Capture;
 
 /// A request that this thread is to answer: begin it, reply, finish it. If it is dropped unfinished, it is answered with an
 /// error.
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Request {
     inner: Assignment,
-    capture: Option<Arc<Capture>>,
+    capture: SharedCapture,
 }
 
 impl Request {
-    pub(super) fn new(inner: Assignment, capture: Option<Arc<Capture>>) -> Self {
+    pub(super) fn new(inner: Assignment, capture: SharedCapture) -> Self {
         Self { inner, capture }
     }
 }
@@ -151,8 +149,8 @@ impl Request {
     #[pyo3(signature = (ok, stop_on_error=None))]
     fn finish(&self, ok: bool, stop_on_error: Option<bool>) {
         // The pipe is usually empty: not worth to release the GIL.
-        if let (Some(capture), Some(_)) = (&self.capture, &self.inner.execute) {
-            capture.drain();
+        if self.inner.execute.is_some() {
+            self.capture.drain();
         }
         match stop_on_error {
             Some(stop) => self.inner.finish_and(!ok && stop),

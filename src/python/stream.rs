@@ -8,10 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::parent;
+use super::shared_capture::SharedCapture;
 use super::wait::wait;
 use crate::kernel;
 use crate::os::wake_fd::WakeFd;
-use crate::publisher::capture::Capture;
 use crate::publisher::{Publisher, Urgency};
 use crate::wire::content::StreamName;
 
@@ -35,7 +35,7 @@ pub fn after_fork_in_child() {
 #[pyclass(frozen, module = "callboard._core")]
 pub struct Stream {
     kernel: Arc<kernel::Kernel>,
-    capture: Option<Arc<Capture>>,
+    capture: SharedCapture,
     /// When text was last written by any thread, nanoseconds since `epoch`.
     last: AtomicU64,
     epoch: Instant,
@@ -43,19 +43,19 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(kernel: Arc<kernel::Kernel>, capture: Option<Arc<Capture>>, name: StreamName) -> Self {
+    pub(super) fn new(kernel: Arc<kernel::Kernel>, capture: SharedCapture, name: StreamName) -> Self {
         Self { kernel, capture, last: AtomicU64::new(0), epoch: Instant::now(), name }
     }
 
     /// Publishes what C code and child processes have written since the last text. Skipped in a flood of text, which leaves
     /// them no time to write.
     fn drain(&self) {
-        let Some(capture) = &self.capture else {
+        if !self.capture.is_started() {
             return;
-        };
+        }
         let now = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if now.saturating_sub(self.last.swap(now, Ordering::Relaxed)) > FLOOD {
-            capture.drain();
+            self.capture.drain();
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Links the `kernel` binary and the benchmarks with libpython, and puts the library's folder into their rpath, so
-//! that `cargo run --bin kernel` finds it without `LD_LIBRARY_PATH`.
+//! Links the `kernel` binary and the benchmarks with libpython, and adds the library's folder to their rpath, so that
+//! `cargo run --bin kernel` finds it without `LD_LIBRARY_PATH`.
 //!
-//! The extension module must not be linked with libpython, and `.cargo/config.toml` tells PyO3 so for the
-//! whole build; without that file PyO3 links libpython itself and this only adds the rpath.
+//! The extension module must not be linked with libpython: `.cargo/config.toml` configures PyO3 for that in the whole
+//! build. Without that file PyO3 links libpython itself, and this script only adds the rpath.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,6 +1,6 @@
 //! The kernel with CPython inside: `cargo run --bin kernel -- -f FILE`.
 //!
-//! Listens first, then starts Python: clients are answered before the interpreter is up.
+//! Listens first, then starts Python: the kernel answers clients before the interpreter is up.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    // If the terminal is gone, the exit code still tells.
+    // Without a terminal the exit code remains.
     drop(writeln!(std::io::stderr(), "kernel: {error}"));
     ExitCode::FAILURE
 }

@@ -64,7 +64,7 @@ pub fn watch(tell: impl Fn(Shortage) + Clone + 'static) {
     let machine = Scope::Machine(PathBuf::from("/proc"));
     for scope in groups.into_iter().chain([machine]) {
         for (source, interest) in scope.sources() {
-            // SAFETY: the file is open as long as it is watched, because what watches it owns it.
+            // SAFETY: the file stays open while it is watched: the `AsyncFd` owns it.
             match unsafe { AsyncFd::register_with_interest(source, interest) } {
                 Ok(source) => {
                     actix_rt::spawn(listen(source, interest, scope.clone(), tell.clone()));
@@ -339,7 +339,7 @@ mod tests {
         let (sender, told) = mpsc::channel();
         actix_rt::System::new().block_on(async {
             let (source, interest) = scope.sources().into_iter().next().unwrap();
-            // SAFETY: the file is open as long as it is watched, because what watches it owns it.
+            // SAFETY: the file stays open while it is watched: the `AsyncFd` owns it.
             let source = unsafe { AsyncFd::register_with_interest(source, interest).unwrap() };
             let listening =
                 actix_rt::spawn(listen(source, interest, scope.clone(), move |it| sender.send(it).unwrap()));

@@ -63,7 +63,7 @@ pub async fn ended(pid: libc::pid_t) -> io::Result<()> {
         Ok(fd) => fd,
         Err(error) => return if_gone(error.into()),
     };
-    // SAFETY: the descriptor is open as long as it is watched, because what watches it owns it.
+    // SAFETY: the descriptor stays open while it is watched: the `AsyncFd` owns it.
     let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE)? };
     fd.readable().await.map(drop)
 }

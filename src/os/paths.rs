@@ -1,4 +1,4 @@
-//! Where Jupyter keeps its files, as `jupyter_core.paths` says.
+//! Jupyter's folders, the same as in `jupyter_core.paths`.
 
 use std::path::PathBuf;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// What the system says of a process.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// Whether it has ended, and its parent has not waited for it.
@@ -14,7 +14,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Reads that of a process. None if it is gone.
+    /// Reads the state of a process. None if it is gone.
     pub fn of(pid: u32) -> Option<Self> {
         Self::parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
     }

@@ -69,11 +69,11 @@ mod tests {
         let mut terminal = Terminal::new(File::from(OwnedFd::from(writer)));
         // More than any pipe holds: a blocking write would never return.
         for _ in 0..100_000 {
-            terminal.write_all(b"a line that nobody reads, of sixty bytes or so of text ......\n").unwrap();
+            terminal.write_all(b"a line without a reader, of sixty bytes or so of text .......\n").unwrap();
         }
         let mut some = vec![0; 1 << 16];
         let kept = reader.read(&mut some).unwrap();
-        assert!(some[..kept].starts_with(b"a line that nobody reads"));
+        assert!(some[..kept].starts_with(b"a line without a reader"));
         terminal.write_all(b"the last line\n").unwrap();
         drop(terminal);
         let mut rest = String::new();

@@ -11,7 +11,7 @@ use rustix::system::uname;
 
 use super::procfs::{Stat, processes};
 
-/// What was measured.
+/// A measurement.
 #[derive(Clone, Debug)]
 pub struct Usage {
     /// The name of the machine.
@@ -37,9 +37,9 @@ pub struct HostMemory {
     pub total: u64,
     /// What a process can get without swapping.
     pub available: u64,
-    /// What is not available, in percent of the total.
+    /// The part that is not available, in percent of the total.
     pub percent: f64,
-    /// What is not available.
+    /// Bytes that are not available.
     pub used: u64,
     /// What nothing uses.
     pub free: u64,

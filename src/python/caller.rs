@@ -23,7 +23,7 @@ pub struct PyCallerHandle {
     capture: SharedCapture,
 }
 
-/// Asks to cancel what runs on the thread of the Caller with this id.
+/// A request to cancel the call that the Caller with this id runs.
 #[pyclass(frozen, get_all, module = "callboard._core")]
 pub struct Cancel {
     pub(super) id: u64,

@@ -43,7 +43,7 @@ pub enum EmbedError {
     Init(String),
 }
 
-/// The Python to run: the one that was named, the one in `VIRTUAL_ENV`, or the first on PATH.
+/// Finds the Python to run: the named one, that of `VIRTUAL_ENV`, or the first on PATH.
 pub fn find_python(named: Option<&Path>) -> Result<PathBuf, EmbedError> {
     if let Some(named) = named {
         return if named.is_file() {

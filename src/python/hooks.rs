@@ -43,7 +43,7 @@ pub(super) fn adopt(pending: &Bound<'_, PyAny>) -> PyResult<()> {
     hooks.adopt.call1(py, (pending,)).map(drop)
 }
 
-/// Wakes those who have waited for a pending. Tasks of the event loop that the calling task belongs to are scheduled at
+/// Wakes the waiters of a pending. Tasks of the event loop that the calling task belongs to are scheduled at
 /// once: to notify the loop's wake fd costs several times as much.
 pub(super) fn wake(py: Python<'_>, mut waiters: Waiters) -> PyResult<()> {
     let Some(hooks) = HOOKS.get(py).filter(|_| waiters.have_tokens()) else {

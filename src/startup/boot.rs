@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_other_machines_can_reach_is_known() {
+    fn addresses_that_other_machines_can_reach_are_open() {
         for local in [
             "tcp://127.0.0.1:5",
             "tcp://127.9.0.1:5",

@@ -79,7 +79,7 @@ pub enum ConnectionError {
     Malformed {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault of its content.
         reason: String,
     },
     /// A new one cannot be written.

@@ -49,7 +49,7 @@ pub enum RegistrationError {
     BadAnswer {
         /// The address of the registration socket.
         address: String,
-        /// What is wrong with the answer.
+        /// The fault of the answer.
         reason: String,
     },
     /// The launcher answered with an error.
@@ -256,7 +256,7 @@ mod tests {
         vec![DELIMITER.to_vec(), signature.into_bytes(), content.to_vec()]
     }
 
-    /// Registers as the specification says, with a launcher that answers this.
+    /// Registers in the form of the specification, with a launcher that answers this.
     fn register_content(answer: Vec<Vec<u8>>) -> (Result<(), RegistrationError>, Vec<Vec<u8>>) {
         let context = zmq::Context::new();
         let reply = |request: &[Vec<u8>]| [vec![request[0].clone()], answer].concat();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_told_after_the_deadline() {
+    fn without_an_answer_the_deadline_ends_the_wait() {
         let context = zmq::Context::new();
         let silent = context.socket(zmq::ROUTER).unwrap();
         let port = bound(&silent);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_way_that_cannot_be_is_told() {
+    fn an_address_that_cannot_be_connected_to_is_an_error() {
         for ip in ["a b", "256.0.0.1.2", ""] {
             let text = json!({"registration_ip": ip, "registration_port": 1, "key": ""}).to_string();
             let told = register(&file(&text), &zmq::Context::new(), &PORTS, Duration::ZERO).unwrap_err();

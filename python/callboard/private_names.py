@@ -215,7 +215,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "IPython.core.payload:PayloadManager._payload",
         "Its methods read and set it: here it is that of the calling cell.",
-        ("ipython/shell/payloads.py",),
+        ("ipython/shell/running_cell.py",),
         _IPYTHON,
     ),
     PrivateName(

@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 class CellRunner:
     """Runs cells as tasks of Callers, and answers them."""
 
-    def __init__(self, kernel: KernelServices, main: Caller, interrupts: Interrupts, timeouts: Timeouts) -> None:
+    def __init__(
+        self, kernel: KernelServices, main: Caller, interrupts: Interrupts, make_timeouts: Callable[[], Timeouts]
+    ) -> None:
         self._kernel = kernel
         self._main = main
         self._interrupts = interrupts
-        self._timeouts = timeouts
+        self._make_timeouts = make_timeouts
 
     def start(
         self,
@@ -76,7 +78,7 @@ class CellRunner:
             if not request.silent:
                 request.publish_input(cell.number)
             if cell.tags.timeout:
-                timer = self._timeouts.start(cell, caller, cell.tags.timeout)
+                timer = self._make_timeouts().start(cell, caller, cell.tags.timeout)
             try:
                 cell.phase = IN_USER_CODE
                 if cell.stop_request is not NO_STOP:

@@ -12,7 +12,6 @@ from ..callers.caller import Caller
 from ..callers.calls import UNINTERRUPTIBLE_CODE, USER_CODE
 from ..callers.registry import registry
 from ..cells.run import CellRunner, show
-from ..cells.timeouts import Timeouts
 from ..cells.traceback_warmup import TracebackWarmup
 from ..ipython import compiler
 from ..ipython.shell import process_wide
@@ -24,7 +23,6 @@ from ..util.json import encode
 from .dispatch import Dispatcher
 from .execute import do_execute
 from .shells import Shells
-from .shutdown import Shutdown
 from .thread_interrupts import ThreadInterrupts
 
 if TYPE_CHECKING:
@@ -32,6 +30,8 @@ if TYPE_CHECKING:
     from traitlets.config import Configurable
 
     from .. import _core
+    from ..cells.queue import CellQueue
+    from ..cells.timeouts import Timeouts
     from ..interrupts.handler import Interrupts
     from ..patches import Applied
 
@@ -44,7 +44,7 @@ class Kernel:
     shell: ZMQInteractiveShell
     comm_manager: CommManager
     _shells: Shells
-    _shutdown: Shutdown
+    _main_queue: CellQueue
 
     #: Libraries may override it.
     do_execute = do_execute
@@ -88,11 +88,11 @@ class Kernel:
         wakeups.home = main.loop_thread.wakeups
         main.loop_thread.keep_running()
         control.loop_thread.keep_running()
-        runner = CellRunner(self, main, interrupts, Timeouts(self.core, main, control, interrupts))
+        runner = CellRunner(self, main, interrupts, self._make_timeouts)
         warmup = TracebackWarmup(self.shell, main, control)
         dispatcher = Dispatcher(self.core, self._shells, runner, warmup, self.comm_manager, interrupts)
-        self._shutdown = Shutdown(main, dispatcher.serve_main(main), self.comm_manager)
-        main.loop_thread.on_stop = self._shutdown.begin
+        self._main_queue = dispatcher.serve_main(main)
+        main.loop_thread.on_stop = self._begin_shutdown
         dispatcher.serve_control(control)
         registry.on_new = dispatcher.serve
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
@@ -163,7 +163,19 @@ class Kernel:
 
     def stop_soon(self) -> None:
         """Ends the kernel when the cell that runs has been answered."""
-        self._shutdown.begin_soon()
+        self.main.call_direct(self._begin_shutdown)
+
+    # -- loaded when they are needed ---------------------------------------------------------------------
+
+    def _begin_shutdown(self) -> None:
+        from .shutdown import Shutdown
+
+        Shutdown(self.main, self._main_queue, self.comm_manager).begin()
+
+    def _make_timeouts(self) -> Timeouts:
+        from ..cells.timeouts import Timeouts
+
+        return Timeouts(self.core, self.main, self.control, self.interrupts)
 
 
 class Interface:

@@ -24,10 +24,6 @@ class Shutdown:
         self._queue = queue
         self._comm_manager = comm_manager
 
-    def begin_soon(self) -> None:
-        """Calls `begin` on the main thread, soon. May be called from any thread."""
-        self._main.call_direct(self.begin)
-
     def begin(self) -> None:
         """Interrupts all cells. Ends the rest when the cell of the main shell has ended. Call it on the main thread."""
         for caller in self._main.children:

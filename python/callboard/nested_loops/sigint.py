@@ -1,7 +1,7 @@
 """SIGINT while loops are nested: what the kernel's handler does to the code that runs on the main thread.
 
 The kernel's handler stays installed. For the nested loop it calls the handler that this loop has set through
-`signal_proxy`, or raises ``KeyboardInterrupt``.
+`SignalProxy`, or raises ``KeyboardInterrupt``.
 """
 
 from __future__ import annotations
@@ -166,3 +166,37 @@ def install() -> None:
     _local.runs = main
     if signal.getsignal(signal.SIGURG) == signal.SIG_DFL:
         patches.put("signal:SIGURG", _on_sigurg)
+
+
+class SignalProxy:
+    """The module ``signal``, except that a nested run finds SIGINT unhandled, and may handle it.
+
+    asyncio.Runner and trio install a handler only if the default one is installed. The kernel's handler stays
+    installed and calls theirs: installing it again afterwards would end the watch over it (`_core.watch_sigint`).
+    `at_once`: their handler can be called as soon as it is installed.
+    """
+
+    def __init__(self, *, at_once: bool) -> None:
+        self._at_once = at_once
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(signal, name)
+
+    def getsignal(self, signum: int) -> Any:
+        if main.run is not None and is_kernels(signum):
+            return main.run.on_sigint
+        return signal.getsignal(signum)
+
+    def signal(self, signum: int, handler: Any) -> Any:
+        if not is_kernels(signum):
+            return signal.signal(signum, handler)
+        before = self.getsignal(signum)
+        run = main.run
+        if handler == before:
+            return before
+        if run is None:
+            return signal.signal(signum, handler)
+        run.on_sigint = handler
+        if self._at_once or not main.interrupted:
+            run.started()
+        return before

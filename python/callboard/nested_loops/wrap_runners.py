@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from .. import patches
 from ..util.import_hook import after_import
 from . import sigint
-from .signal_proxy import SignalProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +67,7 @@ def _wrap(*targets: str, **options: Any) -> None:
 
 def _wrap_asyncio() -> None:
     # A Runner resets its state before its loop runs: a SIGINT that came earlier would be lost.
-    patches.put("asyncio.runners:signal", SignalProxy(at_once=False))
+    patches.put("asyncio.runners:signal", sigint.SignalProxy(at_once=False))
     _wrap("asyncio:run")
     # Those that make the Runner's context are wrapped too: the outer library may be noted in it.
     _wrap("asyncio:Runner.__enter__", "asyncio:Runner.get_loop", "asyncio:Runner.run", "asyncio:Runner.close")
@@ -82,8 +81,8 @@ def _wrap_uvloop(_module: ModuleType) -> None:
 
 def _wrap_trio(module: ModuleType) -> None:
     global _trio
-    patches.put("trio._core._ki:signal", SignalProxy(at_once=True))
-    patches.put("trio._util:signal", SignalProxy(at_once=True))
+    patches.put("trio._core._ki:signal", sigint.SignalProxy(at_once=True))
+    patches.put("trio._util:signal", sigint.SignalProxy(at_once=True))
     _wrap("trio:run", trio=True)
     _trio = module._core._run
 

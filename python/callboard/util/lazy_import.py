@@ -90,7 +90,7 @@ def _make_lazy(spec: ModuleSpec, loader: Loader) -> None:
 
 def install() -> None:
     """Makes the imports of the rarely needed modules lazy, and imports asyncio, which would load some of them."""
-    own = ["callboard.processes.command", "callboard.processes.thread_job"]
+    own = ["callboard.processes.thread_job"]
     names = [*own, "ipaddress", "locale", "tempfile", "uuid"]
     # Without _ssl the import of ssl must fail at once: asyncio asks whether there is ssl.
     if PathFinder.find_spec("_ssl") is not None:

@@ -12,7 +12,7 @@ from IPython.utils.encoding import DEFAULT_ENCODING
 from IPython.utils.process import system  # type: ignore[attr-defined]
 from IPython.utils.text import LSString, SList
 
-from ...processes import command, thread_job
+from ...processes import thread_job
 
 if TYPE_CHECKING:
     from .base import MagicShell
@@ -84,6 +84,8 @@ class ShellCommands(MagicShell):
     def run_command(self, argv: list[str], *args: Any, **kwargs: Any) -> int:
         """Runs a program, see `callboard.processes.command.run`; sets ``_exit_code`` if it is interrupted."""
         __tracebackhide__ = True
+        from ...processes import command
+
         try:
             return command.run(argv, *args, **kwargs)
         except KeyboardInterrupt:

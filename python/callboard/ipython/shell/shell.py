@@ -23,12 +23,10 @@ from ..magics.async_magics import AsyncMagics
 from ..magics.kernel_magics import KernelMagics
 from ..magics.shell_commands import ShellCommands
 from .errors import ErrorDisplay
-from .execution_count import ExecutionCount
 from .lazy_parts import LazyParts
 from .magic_lookup import MagicLookup
-from .payloads import Payloads
 from .process_wide import PermanentBuiltins, PermanentDisplay
-from .request_parent import RequestParent
+from .running_cell import ExecutionCount, Payloads, RequestParent
 from .subshell import Subshell
 
 if TYPE_CHECKING:

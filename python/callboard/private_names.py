@@ -179,7 +179,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         f"{_SHELL}._find_with_lazy_load",
         "run_line_magic() finds magics with it: in a subshell also those of the main shell.",
-        ("ipython/shell/magic_lookup.py",),
+        ("ipython/shell/subshell.py",),
         _IPYTHON,
     ),
     PrivateName(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import json
 import math
-from binascii import b2a_base64
 from typing import Any
 
 
@@ -31,7 +31,7 @@ def _default(value: Any) -> Any:
     import numbers  # rarely needed
 
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return b2a_base64(value, newline=False).decode("ascii")
+        return base64.b64encode(value).decode("ascii")
     if isinstance(value, datetime.datetime):
         return value.isoformat()
     if isinstance(value, numbers.Integral):

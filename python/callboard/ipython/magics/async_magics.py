@@ -14,7 +14,6 @@ from IPython.core.alias import Alias
 from IPython.core.displayhook import DisplayHook
 
 from ...processes import thread_job
-from . import known_magics
 from .await_magics import AwaitingCompiler
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ class AsyncMagics(MagicShell):
     def awaits(self, method: str, args: list[ast.expr]) -> bool:
         """Whether to await a call that is in a cell: of a shell command, or of a magic that may return something to
         await. All other calls stay as they are."""
+        from . import known_magics
+
         if method in ("system", "getoutput"):
             # Users may have replaced `system`, by `system_raw` for example.
             return method not in vars(self)
@@ -119,6 +120,8 @@ class AsyncMagics(MagicShell):
     def _find_magic_to_judge(self, kind: Any, name: str) -> Any:
         """The function of a magic, behind its aliases; a lazy one only if it need not be imported for that. None if
         there is no magic of this name (yet)."""
+        from . import known_magics
+
         found = None
         for _ in range(10):
             found = self.magics_manager.magics[kind].get(name)
@@ -188,6 +191,8 @@ class AsyncMagics(MagicShell):
         return awaitable
 
     def _replacement(self, function: Any) -> Callable[..., Any] | None:
+        from . import known_magics
+
         origin = known_magics.origin(function)
         if isinstance(function, Alias) or origin in known_magics.COMMANDS:
             return functools.partial(thread_job.in_thread, function)

@@ -24,10 +24,9 @@ from ..magics.kernel_magics import KernelMagics
 from ..magics.shell_commands import ShellCommands
 from .errors import ErrorDisplay
 from .lazy_parts import LazyParts
-from .magic_lookup import MagicLookup
 from .process_wide import PermanentBuiltins, PermanentDisplay
 from .running_cell import ExecutionCount, Payloads, RequestParent
-from .subshell import Subshell
+from .subshell import MagicLookup, Subshell
 
 if TYPE_CHECKING:
     from IPython.core.builtin_trap import BuiltinTrap

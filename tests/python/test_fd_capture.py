@@ -35,6 +35,11 @@ def test_children_with_both_streams_are_complete_and_in_order(client: Client) ->
             assert [line for line in lines if line.split()[1] == str(n)] == [f"{kind} {n} {i}" for i in range(2000)]
 
 
+def test_the_last_output_of_a_cell_comes_before_its_end(client: Client) -> None:
+    for n in range(50):
+        assert client.run(f"import os\nos.write(1, b'last {n}');").stdout == f"last {n}"
+
+
 def test_a_child_takes_turns_with_print(client: Client) -> None:
     """The output of a child comes before text printed after its end."""
     run = client.run(

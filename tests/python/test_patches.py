@@ -92,8 +92,10 @@ SITECUSTOMIZE = """
 import builtins, importlib, inspect, os, sys, types
 
 if "SNAPSHOT" in os.environ:
+    import callboard
     from callboard.patches import TABLE
 
+    PACKAGE = os.path.dirname(callboard.__file__) + os.sep
     snapshot = sys.modules["snapshot"] = types.ModuleType("snapshot")
 
     def read_all():
@@ -106,9 +108,11 @@ if "SNAPSHOT" in os.environ:
     def is_ours(value):
         while isinstance(value, (classmethod, types.MethodType)):
             value = value.__func__
-        names = [type(value).__module__, getattr(value, "__module__", None) or ""]
-        names.append(getattr(getattr(value, "__code__", None), "co_filename", "").replace(os.sep, "."))
-        return any("callboard" in name for name in names)
+        # The environment may be in a folder of this name, so paths are compared with that of the package.
+        if getattr(getattr(value, "__code__", None), "co_filename", "").startswith(PACKAGE):
+            return True
+        names = type(value).__module__, getattr(value, "__module__", None) or ""
+        return any(name.partition(".")[0] == "callboard" for name in names)
 
     if os.environ["SNAPSHOT"] == "imported":
         for patch in TABLE.values():

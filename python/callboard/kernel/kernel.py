@@ -13,6 +13,7 @@ from ..callers.calls import UNINTERRUPTIBLE_CODE, USER_CODE
 from ..callers.registry import registry
 from ..cells.run import CellRunner, show
 from ..cells.traceback_warmup import TracebackWarmup
+from ..context import current_cell
 from ..ipython import compiler
 from ..ipython.shell import process_wide
 from ..ipython.shell.shell import ZMQInteractiveShell
@@ -21,7 +22,6 @@ from ..requests import comms, stdin
 from ..requests.stream import OutStream
 from ..util.json import encode
 from .dispatch import Dispatcher
-from .execute import do_execute
 from .shells import Shells
 from .thread_interrupts import ThreadInterrupts
 
@@ -45,9 +45,6 @@ class Kernel:
     comm_manager: CommManager
     _shells: Shells
     _main_queue: CellQueue
-
-    #: Libraries may override it.
-    do_execute = do_execute
 
     def __init__(self, core: _core.Kernel, interrupts: Interrupts) -> None:
         self.core = core
@@ -107,6 +104,42 @@ class Kernel:
             control.thread.join(timeout=1)
             for stream in self._streams:
                 stream.undo(by_force=True)
+
+    # -- cells --------------------------------------------------------------------------------------------
+
+    async def do_execute(
+        self,
+        code: str,
+        silent: bool,
+        store_history: bool = True,
+        user_expressions: dict[str, str] | None = None,
+        *,
+        cell_meta: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Runs code as the current cell. Returns the content of the reply. Libraries may override it."""
+        cell = current_cell.get()
+        assert cell is not None
+        shell = cell.shell
+        result = await shell.run_cell_and_trigger(
+            code, store_history=store_history, silent=silent, cell_id=(cell_meta or {}).get("cellId")
+        )
+        reply: dict[str, Any] = {"execution_count": cell.number}
+        error = result.error_before_exec or result.error_in_exec
+        has_failed = error is not None or cell.error is not None
+        if cell.tags.raises_exception and not has_failed:
+            error = RuntimeError("this cell has the tag raises-exception, but it raised none")
+            has_failed = True
+        if not has_failed or cell.tags.suppress_error:
+            if has_failed and cell.error is None and error is not None:
+                shell.show_plainly(error)
+            reply["status"] = "ok"
+            reply["user_expressions"] = shell.user_expressions(user_expressions or {})
+        else:
+            # IPython has shown the error, unless formatting it failed or was interrupted.
+            shown = cell.error or show(cell, error)
+            reply.update(status="error", user_expressions={}, **shown)
+        reply["payload"] = cell.payloads
+        return reply
 
     # -- for libraries ----------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import patches
 from ..util.import_hook import after_import
 from . import sigint
+from .hide_loop import NestedRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +44,6 @@ def _nestable(function: Callable[..., Any], *, trio: bool = False, library: str 
             if main.interrupted and library is not None and main.run is not None and sigint.this_thread() is main:
                 main.run.started()
             return function(*args, **kwargs)
-        from .hide_loop import NestedRun
-
         thread = sigint.this_thread()
         run = NestedRun(thread, is_trio=trio, library=library, trio=_trio, sniffio=_sniffio)
         try:

@@ -4,7 +4,7 @@
 //! file, which names a socket of the launcher. The kernel connects to it, sends the ports that it has bound, and goes on
 //! when the launcher has confirmed them.
 //!
-//! There are two forms of the handshake, told apart by the registration file (see [`Form`]):
+//! There are two forms of the handshake, told apart by the registration file (`Form`):
 //!
 //! * the messaging protocol's ("Kernel startup handshake"): a signed content alone, over a DEALER socket; any signed
 //!   answer confirms;

@@ -75,8 +75,9 @@ def test_the_end_of_a_guest(caller: Caller) -> None:
     begun = Pending()
 
     async def run() -> None:
-        begun.set_result(None)
         try:
+            # Here, as the end may come as an interrupt of what follows this.
+            begun.set_result(None)
             await sleep(1000)
         finally:
             finished.append(1)

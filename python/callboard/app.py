@@ -18,9 +18,9 @@ from traitlets import Bool
 from traitlets.config import Configurable
 
 from . import _core, patches
-from .ipython.display import ZMQDisplayPublisher
-from .ipython.shell.shell import ZMQInteractiveShell
-from .kernel.kernel import Kernel
+from .ipykernel_api import modules
+from .ipython.shell.shell import ZMQDisplayPublisher, ZMQInteractiveShell
+from .kernel.kernel import IPythonKernel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
     """Reads the configuration files that ipykernel reads: ``ipython_config.py`` and ``ipython_kernel_config.py`` of the
     profile. Its name is the one that these files and libraries use (``c.IPKernelApp.exec_lines``)."""
 
+    __module__ = "ipykernel.kernelapp"
+
     name = "ipython-kernel"
     description = "A Jupyter kernel for Python"
     classes: Any = [ZMQInteractiveShell, ProfileDir, HistoryManager, ZMQDisplayPublisher]
@@ -48,10 +50,12 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
 
     def initialize(self, argv: list[str] | None = None) -> None:
         """Reads the configuration, makes the kernel and runs the startup files."""
+        # Configuration files may import it.
+        modules.install()
         super().initialize(argv)
         self._warn_of_unknown_classes(argv or [])
         self._keep_the_terminal()
-        self.kernel = Kernel(self.core, self.interrupts)
+        self.kernel = IPythonKernel.instance(self.core, self.interrupts, parent=self, log=self.log)
         self.init_path()
         self.kernel.init_shell(self, profile_dir=self.profile_dir)
         self.shell = self.kernel.shell

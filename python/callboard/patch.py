@@ -111,3 +111,22 @@ class FinderPatch(Patch):
             sys.meta_path.insert(0, value)
         elif instead_of in sys.meta_path:
             sys.meta_path.remove(instead_of)
+
+
+class ModulesPatch(Patch):
+    """A row for entries of ``sys.modules``. A replacement is a finder that has made them (``modules``), and makes them
+    again when they have been taken out."""
+
+    def read(self, owner: Any) -> Any:
+        return NOTHING
+
+    def write(self, owner: Any, value: Any, instead_of: Any) -> None:
+        if value is not NOTHING:
+            sys.modules.update(value.modules)
+            sys.meta_path.insert(0, value)
+            return
+        for name, module in instead_of.modules.items():
+            if sys.modules.get(name) is module:
+                del sys.modules[name]
+        if instead_of in sys.meta_path:
+            sys.meta_path.remove(instead_of)

@@ -16,7 +16,7 @@ import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .patch import FinderPatch, HandlerPatch, Patch
+from .patch import FinderPatch, HandlerPatch, ModulesPatch, Patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,7 +37,10 @@ class Applied:
 
     def is_covered(self) -> bool:
         """Whether the target has been set to something else since."""
-        return not isinstance(self.patch, FinderPatch) and self.patch.read(self.owner) is not self.replacement
+        return (
+            not isinstance(self.patch, FinderPatch | ModulesPatch)
+            and self.patch.read(self.owner) is not self.replacement
+        )
 
     def undo(self, *, by_force: bool = False) -> bool:
         """Restores the value from before. Returns False, and restores nothing, if the replacement is covered; unless
@@ -140,6 +143,13 @@ TABLE: dict[str, Patch] = _table(
             "list",
             "Applies the rows of anyio, trio and uvloop when these are imported.",
             until="these rows are gone",
+        ),
+        ModulesPatch(
+            "sys:modules",
+            "dict",
+            "Libraries ask ipykernel whether they are in a notebook, and compare classes with its. Importing the "
+            "installed one would send the messages of all comms to a kernel that does not run.",
+            until="never",
         ),
         Patch(
             "builtins:input",

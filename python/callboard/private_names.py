@@ -131,7 +131,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "IPython.core.displaypub:DisplayPublisher._validate_data",
         "A publisher calls it first, as IPython's own does.",
-        ("ipython/display.py",),
+        ("ipython/shell/shell.py",),
         _IPYTHON,
     ),
     *(

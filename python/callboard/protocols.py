@@ -119,7 +119,7 @@ class ShellLike(Protocol):
 
 
 class KernelServices(Protocol):
-    """`callboard.kernel.kernel.Kernel`: what shells and cells ask of it."""
+    """`callboard.kernel.kernel.IPythonKernel`: what shells and cells ask of it."""
 
     core: _core.Kernel
     #: The `Caller` of the main thread.

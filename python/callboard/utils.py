@@ -9,7 +9,7 @@ from . import context
 if TYPE_CHECKING:
     from ._core import Parent
     from .ipython.shell.shell import ZMQInteractiveShell
-    from .kernel.kernel import Kernel
+    from .kernel.kernel import IPythonKernel
 
 __all__ = ["get_ipython", "get_kernel", "get_parent"]
 
@@ -19,9 +19,9 @@ def get_ipython() -> ZMQInteractiveShell:
     return cast("ZMQInteractiveShell", context.get_ipython())
 
 
-def get_kernel() -> Kernel:
+def get_kernel() -> IPythonKernel:
     """The kernel that runs in this process. Raises `RuntimeError` if none does."""
-    return cast("Kernel", get_ipython().kernel)
+    return cast("IPythonKernel", get_ipython().kernel)
 
 
 def get_parent() -> dict[str, Any]:

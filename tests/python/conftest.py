@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -107,8 +108,16 @@ def options() -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def _shared(way: str, options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
-    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel"), *options))
+def python() -> str:
+    """The interpreter that runs the kernels; folders have their own."""
+    return sys.executable
+
+
+@pytest.fixture(scope="module")
+def _shared(
+    way: str, options: tuple[str, ...], python: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shared]:
+    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel"), *options, python=python))
     yield shared
     shared.drop()
 
@@ -140,7 +149,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start_kernel(way: str, options: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
+def start_kernel(way: str, options: tuple[str, ...], python: str, tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
     """Starts kernels that the test has for itself: ``start_kernel(*options, wrapper=command, **environment)``; with
     ``folder``, their files are there."""
     started: list[Kernel] = []
@@ -148,7 +157,7 @@ def start_kernel(way: str, options: tuple[str, ...], tmp_path: Path) -> Iterator
     def start(*more: str, folder: Path | None = None, **env: Any) -> Kernel:
         folder = folder or tmp_path / f"kernel{len(started)}"
         folder.mkdir(exist_ok=True)
-        started.append(Kernel(way, folder, *options, *more, **env))
+        started.append(Kernel(way, folder, *options, *more, python=python, **env))
         return started[-1]
 
     yield start

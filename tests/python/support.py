@@ -50,11 +50,11 @@ def kernel_binary() -> Path:
     )
 
 
-def command(way: str) -> list[str]:
-    """The command line that starts a kernel this way, without the connection file."""
+def command(way: str, python: str = sys.executable) -> list[str]:
+    """The command line that starts a kernel this way, with this interpreter, without the connection file."""
     if way == "module":
-        return [sys.executable, "-m", "callboard"]
-    return [str(kernel_binary()), "--python", sys.executable]
+        return [python, "-m", "callboard"]
+    return [str(kernel_binary()), "--python", python]
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -71,11 +71,13 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     return env
 
 
-def write_kernelspec(folder: Path, way: str, *options: str, wrapper: tuple[str, ...] = ()) -> KernelSpecManager:
+def write_kernelspec(
+    folder: Path, way: str, *options: str, wrapper: tuple[str, ...] = (), python: str = sys.executable
+) -> KernelSpecManager:
     """Makes a kernelspec `callboard` that starts a kernel this way, and a manager that knows only it. `wrapper` is a
-    command that starts the command behind it."""
+    command that starts the command behind it; `python` the interpreter."""
     spec = {
-        "argv": [*wrapper, *command(way), "-f", "{connection_file}", *options],
+        "argv": [*wrapper, *command(way, python), "-f", "{connection_file}", *options],
         "display_name": f"callboard, {way}",
         "language": "python",
         "interrupt_mode": "message",
@@ -358,7 +360,8 @@ class Client:
 
 
 class Kernel:
-    """A kernel, started by Jupyter's `KernelManager` from a kernelspec made for it. `settings` are the manager's."""
+    """A kernel, started by Jupyter's `KernelManager` from a kernelspec made for it. `settings` are the manager's;
+    `python` is the interpreter."""
 
     def __init__(
         self,
@@ -367,6 +370,7 @@ class Kernel:
         *options: str,
         wrapper: tuple[str, ...] = (),
         settings: dict[str, Any] | None = None,
+        python: str = sys.executable,
         **env: str,
     ) -> None:
         self.way = way
@@ -374,7 +378,7 @@ class Kernel:
         self.terminal_file = folder / "terminal.txt"
         self.manager = KernelManager(
             kernel_name="callboard",
-            kernel_spec_manager=write_kernelspec(folder, way, *options, wrapper=wrapper),
+            kernel_spec_manager=write_kernelspec(folder, way, *options, wrapper=wrapper, python=python),
             connection_file=str(folder / "connection.json"),
             **(settings or {}),
         )

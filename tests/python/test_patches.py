@@ -112,7 +112,8 @@ if "SNAPSHOT" in os.environ:
         if getattr(getattr(value, "__code__", None), "co_filename", "").startswith(PACKAGE):
             return True
         names = type(value).__module__, getattr(value, "__module__", None) or ""
-        return any(name.partition(".")[0] == "callboard" for name in names)
+        # Some of its classes are those of ipykernel to libraries.
+        return any(name.partition(".")[0] in ("callboard", "ipykernel") for name in names)
 
     if os.environ["SNAPSHOT"] == "imported":
         for patch in TABLE.values():

@@ -64,6 +64,8 @@ class Compiler(CachingCompiler):
     """IPython's compiler, for threads that compile at the same time: each has its own flags for one piece of code (such
     as the one that allows ``await``)."""
 
+    __module__ = "ipykernel.compiler"
+
     _parse = _without_collection(CachingCompiler.ast_parse)
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Formats and publishes what ``display()`` shows, and the value of a cell's last expression."""
+"""Formats what cells show, and publishes the value of a cell's last expression."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core import formatters
 from IPython.core.displayhook import DisplayHook
-from IPython.core.displaypub import DisplayPublisher
-from traitlets import Bool
 
 from ..context import HasParent, current_cell
 from ..util.json import encode
@@ -138,46 +136,10 @@ class Publishing(HasParent):
         kernel.core.publish(msg_type, encode(content))
 
 
-class ZMQDisplayPublisher(Publishing, DisplayPublisher):
-    """Publishes ``display_data``, ``update_display_data`` and ``clear_output``."""
-
-    store_display_history = Bool(False, help="Store displayed data in the history's outputs.").tag(config=True)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._init_publishing()
-
-    def publish(  # type: ignore[override]
-        self,
-        data: dict[str, Any],
-        metadata: dict[str, Any] | None = None,
-        *,
-        transient: dict[str, Any] | None = None,
-        update: bool = False,
-        **_kwargs: Any,
-    ) -> None:
-        """Publishes a mime bundle for the cell that the calling code runs for."""
-        metadata = metadata or {}
-        self._validate_data(data, metadata)
-        if self.store_display_history:
-            self._store(data)
-        content = {"data": data, "metadata": metadata, "transient": transient or {}}
-        self._publish("update_display_data" if update else "display_data", content)
-
-    def clear_output(self, wait: bool = False) -> None:
-        """Clears the output of the cell; with `wait`, when the next output comes."""
-        self._publish("clear_output", {"wait": bool(wait)})
-
-    def _store(self, data: dict[str, Any]) -> None:
-        from IPython.core.history import HistoryOutput
-
-        count = self.shell.displayhook.prompt_count
-        outputs = self.shell.history_manager.outputs
-        outputs.setdefault(count, []).append(HistoryOutput(output_type="display_data", bundle=data))
-
-
 class ZMQShellDisplayHook(Publishing, DisplayHook):
     """Publishes ``execute_result``."""
+
+    __module__ = "ipykernel.displayhook"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -17,13 +17,12 @@ from ..util.json import encode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comm.base_comm import CommManager
-
     from .. import _core
     from ..callers.caller import Caller
     from ..cells.run import CellRunner
     from ..cells.traceback_warmup import TracebackWarmup
     from ..interrupts.handler import Interrupts
+    from ..requests.comms import CommManager
     from .shells import Shells
 
 logger = logging.getLogger("callboard.kernel")

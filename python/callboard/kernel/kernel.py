@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from traitlets import Any as AnyTrait
+
 from .. import context_inheritance, patches
 from ..aio import wakeups
 from ..aio.pending import Pending
@@ -22,11 +24,11 @@ from ..requests import comms, stdin
 from ..requests.stream import OutStream
 from ..util.json import encode
 from .dispatch import Dispatcher
+from .kernelbase import Kernel
 from .shells import Shells
 from .thread_interrupts import ThreadInterrupts
 
 if TYPE_CHECKING:
-    from comm.base_comm import CommManager
     from traitlets.config import Configurable
 
     from .. import _core
@@ -34,11 +36,17 @@ if TYPE_CHECKING:
     from ..cells.timeouts import Timeouts
     from ..interrupts.handler import Interrupts
     from ..patches import Applied
+    from ..requests.comms import CommManager
 
 
-class Kernel:
+class IPythonKernel(Kernel):
     """Connects the parts of the Python side: shells, Callers, request handlers, standard streams. Its public attributes
     and methods are those that libraries use."""
+
+    __module__ = "ipykernel.ipkernel"
+
+    # ipykernel has this option. It has no effect.
+    use_experimental_completions = AnyTrait(True).tag(config=True)
 
     #: The main shell.
     shell: ZMQInteractiveShell
@@ -46,7 +54,8 @@ class Kernel:
     _shells: Shells
     _main_queue: CellQueue
 
-    def __init__(self, core: _core.Kernel, interrupts: Interrupts) -> None:
+    def __init__(self, core: _core.Kernel, interrupts: Interrupts, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.core = core
         self.interrupts = interrupts
         self.interface = Interface(self)
@@ -73,7 +82,7 @@ class Kernel:
 
     def init_shell(self, parent: Configurable, **kwargs: Any) -> None:
         """Makes the main shell."""
-        self.comm_manager = comms.install(self.core)
+        self.comm_manager = comms.install(self)
         self.shell = ZMQInteractiveShell.instance(parent=parent, kernel=self, **kwargs)
         process_wide.install(self.shell)
         self._shells = Shells(self.core, self.shell)
@@ -214,7 +223,7 @@ class Kernel:
 class Interface:
     """``kernel.interface``: the backend and the Callers of the kernel."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: IPythonKernel) -> None:
         self.kernel = kernel
 
     @property

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from ..requests import comms
 
 if TYPE_CHECKING:
-    from comm.base_comm import CommManager
-
     from ..callers.caller import Caller
     from ..cells.queue import CellQueue
+    from ..requests.comms import CommManager
 
 #: How long the kernel waits for the threads of its Callers when it ends, seconds.
 _GRACE = 2.0

@@ -23,6 +23,8 @@ class OutStream(HasParent, io.TextIOBase):
     ``fileno()`` is a real descriptor: output of child processes to it appears in the cell as well.
     """
 
+    __module__ = "ipykernel.iostream"
+
     encoding = "UTF-8"
     errors = "backslashreplace"
     newlines = None

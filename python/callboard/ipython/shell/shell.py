@@ -1,4 +1,4 @@
-"""IPython's shell, with its output sent to the frontends."""
+"""IPython's shell, with its output and displays sent to the frontends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core import page
 from IPython.core.autocall import ZMQExitAutocall
+from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
 from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
-from traitlets import CBool, Instance, Type, default, observe
+from traitlets import Bool, CBool, Instance, Type, default, observe
 
 from ...context import get_ipython
 from ..compiler import Compiler
-from ..display import DisplayFormatter, ZMQDisplayPublisher, ZMQShellDisplayHook
+from ..display import DisplayFormatter, Publishing, ZMQShellDisplayHook
 from ..history import History, SubshellHistory
 from ..input_transform import Prefilter, Transformer
 from ..magics.async_magics import AsyncMagics
@@ -36,6 +37,46 @@ if TYPE_CHECKING:
     from ...protocols import CellLike, KernelServices, ShellLike
 
 
+class ZMQDisplayPublisher(Publishing, DisplayPublisher):
+    """Publishes ``display_data``, ``update_display_data`` and ``clear_output``."""
+
+    __module__ = "ipykernel.zmqshell"
+
+    store_display_history = Bool(False, help="Store displayed data in the history's outputs.").tag(config=True)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._init_publishing()
+
+    def publish(  # type: ignore[override]
+        self,
+        data: dict[str, Any],
+        metadata: dict[str, Any] | None = None,
+        *,
+        transient: dict[str, Any] | None = None,
+        update: bool = False,
+        **_kwargs: Any,
+    ) -> None:
+        """Publishes a mime bundle for the cell that the calling code runs for."""
+        metadata = metadata or {}
+        self._validate_data(data, metadata)
+        if self.store_display_history:
+            self._store(data)
+        content = {"data": data, "metadata": metadata, "transient": transient or {}}
+        self._publish("update_display_data" if update else "display_data", content)
+
+    def clear_output(self, wait: bool = False) -> None:
+        """Clears the output of the cell; with `wait`, when the next output comes."""
+        self._publish("clear_output", {"wait": bool(wait)})
+
+    def _store(self, data: dict[str, Any]) -> None:
+        from IPython.core.history import HistoryOutput
+
+        count = self.shell.displayhook.prompt_count
+        outputs = self.shell.history_manager.outputs
+        outputs.setdefault(count, []).append(HistoryOutput(output_type="display_data", bundle=data))
+
+
 class ShellParts(
     ErrorDisplay, ExecutionCount, RequestParent, Payloads, LazyParts, MagicLookup, Subshell, AsyncMagics, ShellCommands
 ):
@@ -44,6 +85,8 @@ class ShellParts(
 
 class ZMQInteractiveShell(ShellParts, InteractiveShell):
     """The shell that runs cells. Libraries look for its name to find out whether they are in a notebook."""
+
+    __module__ = "ipykernel.zmqshell"
 
     displayhook_class = Type(ZMQShellDisplayHook)
     display_pub_class = Type(ZMQDisplayPublisher)
@@ -185,12 +228,16 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
         return contextlib.nullcontext()
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """Refuses GUI event loops, which do not exist yet; the inline and widget backends need none."""
-        if gui not in (None, "inline", "asyncio", "widget", "ipympl"):
-            from IPython.core.error import UsageError
+        """Selects the event loop of a GUI toolkit, or none."""
+        from IPython.core.error import UsageError
 
-            msg = f"callboard has no event loop for {gui!r} yet: use %matplotlib inline or %matplotlib widget"
-            raise UsageError(msg)
+        from ..gui import enable_gui
+
+        try:
+            enable_gui(gui)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self.active_eventloop = gui
 
 
 InteractiveShellABC.register(ZMQInteractiveShell)

@@ -1,0 +1,1 @@
+"""The package ``ipykernel`` that libraries find in a kernel of callboard."""

@@ -22,6 +22,8 @@ def main(args: list[str]) -> int:
     Requests that need no Python are answered from the first line on: the actors are started before IPython is
     imported.
     """
+    # Programs look for this name, to know that they run in a notebook.
+    sys.argv[:] = [os.path.join(os.path.dirname(__file__), "ipykernel_launcher.py"), *args]
     core = _core.start(args, sys.version)
     with core:
         import gc

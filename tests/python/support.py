@@ -379,8 +379,7 @@ class Kernel:
         self.manager = KernelManager(
             kernel_name="callboard",
             kernel_spec_manager=write_kernelspec(folder, way, *options, wrapper=wrapper, python=python),
-            connection_file=str(folder / "connection.json"),
-            **(settings or {}),
+            **{"connection_file": str(folder / "connection.json"), **(settings or {})},
         )
         # Open as long as the manager may start the kernel anew.
         self._terminal = self.terminal_file.open("a")

@@ -27,12 +27,21 @@ def get_connection_file(app: Any = None) -> str:
 def get_connection_info(connection_file: str | None = None, unpack: bool = False) -> str | dict[str, Any]:
     """Returns the content of a connection file: the one that is named, which jupyter_client looks for, or that of the
     kernel that runs. With `unpack` as a dict, in which the key is bytes."""
-    text = _kernel().core.connection.decode() if connection_file is None else Path(_find(connection_file)).read_text()
+    text = _own_info() if connection_file is None else Path(_find(connection_file)).read_text()
     if not unpack:
         return text
     info: dict[str, Any] = json.loads(text)
     info["key"] = info.get("key", "").encode()
     return info
+
+
+def _own_info() -> str:
+    core = _kernel().core
+    try:
+        return Path(core.connection_file).read_text()
+    except OSError:
+        # Whoever started the kernel may have removed it.
+        return core.connection.decode()
 
 
 def connect_qtconsole(connection_file: str | None = None, argv: list[str] | None = None) -> subprocess.Popen[bytes]:

@@ -93,6 +93,10 @@ class _Module(ModuleType):
         msg = f"module {self.__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
 
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        # Picklers know modules by their type.
+        return import_module, (self.__name__,)
+
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *_names(TABLE[self.__name__])})
 

@@ -55,7 +55,8 @@ class IPythonKernel(Kernel):
     _main_queue: CellQueue
 
     def __init__(self, core: _core.Kernel, interrupts: Interrupts, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Not that of kernels of libraries, which have handlers and messages of their own.
+        super(Kernel, self).__init__(**kwargs)
         self.core = core
         self.interrupts = interrupts
         self.interface = Interface(self)
@@ -199,7 +200,9 @@ class IPythonKernel(Kernel):
         """The shells of the subshells (JEP 91), by id."""
         return {subshell: self._shells.of(subshell) for subshell in self.core.subshells()}
 
-    def send_response(self, _stream: Any, msg_type: str, content: dict[str, Any], **_kwargs: Any) -> None:
+    def send_response(  # type: ignore[override]
+        self, _stream: Any, msg_type: str, content: dict[str, Any], **_kwargs: Any
+    ) -> None:
         """Publishes a message, as the method of this name in ipykernel."""
         self.core.publish(msg_type, encode(content))
 

@@ -55,6 +55,10 @@ class OutStream(HasParent, io.TextIOBase):
         """Flushes. The output of a notebook is never closed."""
         self.flush()
 
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        """Pickles it as the stream of that name, of whatever process reads the pickle."""
+        return eval, (f"__import__('sys').{self.name.strip('<>')}",)
+
     def reconfigure(self, **_options: Any) -> None:
         """Does nothing: text reaches notebooks as it is, whatever encoding a program asks for."""
 

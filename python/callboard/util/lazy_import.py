@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
 
-#: Attributes that a module has before it is loaded.
-_KNOWN = {"__class__", "__spec__", "__loader__", "__name__", "__package__", "__file__", "__cached__"}
+#: Attributes that a module has before it is loaded. Libraries look into the ``__dict__`` of each entry of
+#: ``sys.modules``, and loading would add entries meanwhile.
+_KNOWN = {
+    *("__class__", "__spec__", "__loader__", "__name__", "__package__", "__file__", "__cached__"),
+    *("__dict__", "__reduce_ex__"),
+}
 
 _loading = threading.RLock()
 _executed: set[str] = set()
@@ -48,6 +52,10 @@ class LazyModule(ModuleType):
     def __delattr__(self, name: str) -> None:
         _load(self)
         ModuleType.__delattr__(self, name)
+
+    def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
+        # Picklers know modules by their type.
+        return import_module, (self.__name__,)
 
 
 def _load(module: ModuleType) -> None:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from IPython.core import page
 from IPython.core.autocall import ZMQExitAutocall
 from IPython.core.displaypub import DisplayPublisher
+from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
 from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
 from traitlets import Bool, CBool, Instance, Type, default, observe
 
-from ...context import get_ipython
 from ..compiler import Compiler
 from ..display import DisplayFormatter, Publishing, ZMQShellDisplayHook
 from ..history import History, SubshellHistory
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from IPython.core.display_trap import DisplayTrap
     from IPython.core.magic import MagicsManager
 
-    from ...protocols import CellLike, KernelServices, ShellLike
+    from ...protocols import CellLike, KernelServices
 
 
 class ZMQDisplayPublisher(Publishing, DisplayPublisher):
@@ -107,6 +107,9 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
     display_trap: DisplayTrap = None  # type: ignore[assignment]
 
     is_made = False
+
+    # Cells find it among their variables: the function that functions of cells can be pickled with.
+    get_ipython = staticmethod(get_ipython)
 
     def __init__(
         self,
@@ -217,10 +220,6 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
             cell.number = cell.execution_count = self._next_number
             if cell.request.store_history and cell.code and not cell.code.isspace():
                 self._next_number += 1
-
-    def get_ipython(self) -> ShellLike:
-        """The shell that the calling code belongs to."""
-        return get_ipython()
 
     def _tee(self, channel: str) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
         """Lets ``run_cell`` keep nothing of what is printed, as when a frontend runs a cell. Keeping it would take

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # those of sockets are in the connection file, the others are IPython's.
 _KNOWN_ELSEWHERE = {"IPythonKernel", "Kernel", "Session", "ConnectionFileMixin", "Application"}
 
+_ONE_KERNEL = "this process has a kernel, which runs: another one needs a process of its own"
+
 
 class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
     """Reads the configuration files that ipykernel reads: ``ipython_config.py`` and ``ipython_kernel_config.py`` of the
@@ -46,10 +48,13 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         True, help="Show what C code and child processes write to file descriptors 1 and 2 in the cell that runs"
     ).tag(config=True)
     core: Any = AnyTrait()
+    _is_started = False
     interrupts: Interrupts = AnyTrait()  # type: ignore[assignment]
 
     def initialize(self, argv: list[str] | None = None) -> None:
         """Reads the configuration, makes the kernel and runs the startup files."""
+        if "kernel" in vars(self):
+            raise RuntimeError(_ONE_KERNEL)
         # Configuration files may import it.
         modules.install()
         super().initialize(argv)
@@ -71,6 +76,9 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
 
     def start(self) -> None:
         """Serves requests until the kernel is shut down."""
+        if self._is_started:
+            raise RuntimeError(_ONE_KERNEL)
+        self._is_started = True
         self.kernel.run()
 
     def parse_command_line(self, argv: list[str] | None = None) -> None:

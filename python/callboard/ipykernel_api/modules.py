@@ -27,6 +27,14 @@ _VERSION = {
     "kernel_protocol_version": "5.5",
     "kernel_protocol_version_info": (5, 5),
 }
+
+_COMMS, _COMPILER, _DISPLAY = "callboard.requests.comms", "callboard.ipython.compiler", "callboard.ipython.display"
+_KERNEL, _KERNELBASE = "callboard.kernel.kernel", "callboard.kernel.kernelbase"
+_JSON, _SHELL, _STREAM = (
+    "callboard.ipykernel_api.jsonutil",
+    "callboard.ipython.shell.shell",
+    "callboard.requests.stream",
+)
 _CONNECT = {
     "callboard.ipykernel_api.connect": "connect_qtconsole get_connection_file get_connection_info",
     "jupyter_client": "write_connection_file",
@@ -34,33 +42,44 @@ _CONNECT = {
 
 #: The modules: for each the modules that have its names, and these names; ``name=attribute`` where the attribute has
 #: another one, ``*`` for all names. The file of a module is that of the first: `inspect` looks there for its classes.
+#: Names that ipykernel's modules only import come last: libraries import some of them from there.
 TABLE: dict[str, dict[str, str]] = {
     "ipykernel": {"callboard": "", **_CONNECT},
     "ipykernel._version": {"callboard": ""},
-    "ipykernel.comm": {"callboard.requests.comms": "Comm CommManager"},
-    "ipykernel.comm.comm": {"callboard.requests.comms": "BaseComm Comm"},
-    "ipykernel.comm.manager": {"callboard.requests.comms": "CommManager"},
+    "ipykernel.comm": {_COMMS: "Comm CommManager"},
+    "ipykernel.comm.comm": {_COMMS: "BaseComm Comm", _KERNELBASE: "Kernel", _JSON: "json_clean"},
+    "ipykernel.comm.manager": {_COMMS: "CommManager Comm"},
     "ipykernel.compiler": {
-        "callboard.ipython.compiler": "Compiler XCachingCompiler=Compiler",
+        _COMPILER: "Compiler XCachingCompiler=Compiler",
         "callboard.ipykernel_api.compiler": "get_file_name get_tmp_directory get_tmp_hash_seed murmur2_x86",
     },
     "ipykernel.connect": _CONNECT,
-    "ipykernel.displayhook": {"callboard.ipython.display": "ZMQShellDisplayHook"},
+    "ipykernel.displayhook": {_DISPLAY: "ZMQShellDisplayHook", _JSON: "encode_images json_clean"},
     "ipykernel.eventloops": {"callboard.ipython.gui": "enable_gui loop_map register_integration"},
-    "ipykernel.iostream": {"callboard.requests.stream": "OutStream"},
+    "ipykernel.iostream": {_STREAM: "OutStream"},
     "ipykernel.ipkernel": {
-        "callboard.kernel.kernel": "IPythonKernel Kernel=IPythonKernel",
-        "callboard.kernel.kernelbase": "KernelBase=Kernel",
+        _KERNEL: "IPythonKernel Kernel=IPythonKernel",
+        _KERNELBASE: "KernelBase=Kernel",
+        _COMMS: "BaseComm CommManager",
+        _COMPILER: "XCachingCompiler=Compiler",
+        _SHELL: "ZMQInteractiveShell",
     },
-    "ipykernel.jsonutil": {"callboard.ipykernel_api.jsonutil": "encode_images json_clean"},
-    "ipykernel.kernelapp": {"callboard.app": "IPKernelApp"},
-    "ipykernel.kernelbase": {"callboard.kernel.kernelbase": "Kernel"},
+    "ipykernel.jsonutil": {_JSON: "encode_images json_clean"},
+    "ipykernel.kernelapp": {
+        "callboard.app": "IPKernelApp",
+        _KERNEL: "IPythonKernel",
+        _SHELL: "ZMQInteractiveShell",
+        **_CONNECT,
+    },
+    "ipykernel.kernelbase": {_KERNELBASE: "Kernel", _STREAM: "OutStream", _JSON: "json_clean"},
     "ipykernel.pylab": {"callboard": ""},
     "ipykernel.pylab.backend_inline": {"matplotlib_inline.backend_inline": "*"},
     "ipykernel.pylab.config": {"matplotlib_inline.config": "*"},
     "ipykernel.zmqshell": {
-        "callboard.ipython.shell.shell": "ZMQDisplayPublisher ZMQInteractiveShell",
+        _SHELL: "ZMQDisplayPublisher ZMQInteractiveShell",
         "callboard.ipython.magics.kernel_magics": "KernelMagics",
+        _DISPLAY: "ZMQShellDisplayHook",
+        _JSON: "encode_images json_clean",
     },
 }
 _PACKAGES = ("ipykernel", "ipykernel.comm", "ipykernel.pylab")

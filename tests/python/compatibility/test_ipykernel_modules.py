@@ -28,9 +28,9 @@ NAMES = {
     "ipykernel.displayhook": "ZMQShellDisplayHook",
     "ipykernel.eventloops": "enable_gui loop_map register_integration",
     "ipykernel.iostream": "OutStream",
-    "ipykernel.ipkernel": "IPythonKernel",
+    "ipykernel.ipkernel": "IPythonKernel KernelBase ZMQInteractiveShell",
     "ipykernel.jsonutil": "encode_images json_clean",
-    "ipykernel.kernelapp": "IPKernelApp",
+    "ipykernel.kernelapp": "IPKernelApp IPythonKernel ZMQInteractiveShell get_connection_file",
     "ipykernel.kernelbase": "Kernel",
     "ipykernel.pylab.backend_inline": "FigureCanvas flush_figures new_figure_manager show",
     "ipykernel.pylab.config": "InlineBackend",
@@ -310,3 +310,27 @@ def test_configuration_files_find_it(python: str, start_kernel: Any, tmp_path: P
         assert client.run("found").result == repr(str(PACKAGE / "ipython" / "shell" / "shell.py"))
     assert "not recognized" not in kernel.terminal
     assert python
+
+
+#: What would start another kernel in the process, as libraries and users do in other programs.
+SECOND_KERNELS = (
+    "from IPython import embed_kernel; embed_kernel()",
+    "import ipykernel.embed; ipykernel.embed.embed_kernel()",
+    "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.launch_instance([])",
+    "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.instance().initialize([])",
+    "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.instance().start()",
+)
+
+
+@pytest.mark.parametrize("start", SECOND_KERNELS)
+def test_a_second_kernel_in_the_process_is_refused(client: Client, start: str, *, has_ipykernel: bool) -> None:
+    """With ipykernel it fails as well, later."""
+    if "embed" in start and not has_ipykernel:
+        pytest.skip("it is in the package that is not installed")
+    run = client.run(start)
+    assert (run.error["ename"], run.error["evalue"]) == (
+        "RuntimeError",
+        "this process has a kernel, which runs: another one needs a process of its own",
+    )
+    assert client.run("print('still here')").stdout == "still here\n"
+    assert client.run("1 / 0").error["ename"] == "ZeroDivisionError"

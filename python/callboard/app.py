@@ -60,7 +60,7 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         super().initialize(argv)
         self._warn_of_unknown_classes(argv or [])
         self._keep_the_terminal()
-        self.kernel = IPythonKernel.instance(self.core, self.interrupts, parent=self, log=self.log)
+        self.kernel = IPythonKernel.instance(self.core, self.interrupts, parent=self)
         self.init_path()
         self.kernel.init_shell(self, profile_dir=self.profile_dir)
         self.shell = self.kernel.shell

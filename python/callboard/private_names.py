@@ -125,7 +125,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "traitlets:HasTraits._trait_values",
         "Reads a trait without its descriptor, which takes ten times as long, or without making its default.",
-        ("ipython/display.py", "ipython/history.py"),
+        ("ipython/display.py", "ipython/history.py", "kernel/kernel.py"),
         "traitlets 5.14",
     ),
     PrivateName(

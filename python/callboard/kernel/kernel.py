@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Any as AnyTrait
+from traitlets.config import Configurable
 
 from .. import context_inheritance, patches
 from ..aio import wakeups
@@ -29,8 +29,6 @@ from .shells import Shells
 from .thread_interrupts import ThreadInterrupts
 
 if TYPE_CHECKING:
-    from traitlets.config import Configurable
-
     from .. import _core
     from ..cells.queue import CellQueue
     from ..cells.timeouts import Timeouts
@@ -45,18 +43,27 @@ class IPythonKernel(Kernel):
 
     __module__ = "ipykernel.ipkernel"
 
-    # ipykernel has this option. It has no effect.
-    use_experimental_completions = AnyTrait(True).tag(config=True)
-
     #: The main shell.
     shell: ZMQInteractiveShell
     comm_manager: CommManager
     _shells: Shells
     _main_queue: CellQueue
 
-    def __init__(self, core: _core.Kernel, interrupts: Interrupts, **kwargs: Any) -> None:
-        # Not that of kernels of libraries, which have handlers and messages of their own.
-        super(Kernel, self).__init__(**kwargs)
+    def __init__(
+        self,
+        core: _core.Kernel | None = None,
+        interrupts: Interrupts | None = None,
+        *,
+        parent: Any = None,
+        **_kwargs: Any,
+    ) -> None:
+        if core is None or interrupts is None:
+            msg = "this process has a kernel, which runs: another one needs a process of its own"
+            raise RuntimeError(msg)
+        # Not that of kernels of libraries, nor that of configurable objects, which looks for options: there are none.
+        super(Configurable, self).__init__()
+        self._trait_values.update(parent=parent, config=parent.config)
+        self.log = parent.log
         self.core = core
         self.interrupts = interrupts
         self.interface = Interface(self)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Any as AnyTrait
-from traitlets import Instance
 from traitlets.config import SingletonConfigurable
 
 if TYPE_CHECKING:
@@ -36,15 +33,9 @@ class Kernel(SingletonConfigurable):
     control_msg_types = msg_types
 
     #: None for kernels that libraries make: they set it, and ask whether it is set.
-    log: Any = Instance(logging.Logger, allow_none=True)
-
-    # Options that ipykernel has, and configuration files may set. They have no effect.
-    debug_just_my_code = AnyTrait(False).tag(config=True)
-    filter_internal_frames = AnyTrait(True).tag(config=True)
-    stop_on_error_timeout = AnyTrait(0.0).tag(config=True)
-    _darwin_app_nap = AnyTrait(True).tag(config=True)
-    _execute_sleep = AnyTrait(0.0005).tag(config=True)
-    _poll_interval = AnyTrait(0.01).tag(config=True)
+    log: Any = None
+    # Event loops of libraries ask for it, seconds.
+    _poll_interval = 0.01
 
     def __init__(self, **kwargs: Any) -> None:
         """Makes a kernel of a library's. Sets attributes, traits or not."""

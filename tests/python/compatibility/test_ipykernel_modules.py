@@ -319,6 +319,7 @@ SECOND_KERNELS = (
     "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.launch_instance([])",
     "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.instance().initialize([])",
     "from ipykernel.kernelapp import IPKernelApp; IPKernelApp.instance().start()",
+    "from ipykernel.ipkernel import IPythonKernel; IPythonKernel(user_ns={})",
 )
 
 

@@ -72,7 +72,7 @@ fn request(key: &[u8], n: usize) -> Frames {
 fn parent() -> Arc<Parent> {
     let frames: Vec<_> = request(b"", 0).iter().map(|frame| frame.to_vec()).collect();
     let at = frames.iter().position(|frame| frame == DELIMITER).unwrap();
-    Arc::new(Parent { raw_header: frames[at + 2].clone(), msg_id: "request".to_owned(), idents: Vec::new() })
+    Arc::new(Parent { raw_header: frames[at + 2].clone(), msg_id: "request".to_owned(), ..Parent::none() })
 }
 
 fn read(key: &[u8], times: usize) {

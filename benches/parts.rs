@@ -28,7 +28,12 @@ fn parent(kernel: &TestKernel) -> Arc<Parent> {
     let frames = kernel.cell_frames("pass");
     let at = frames.iter().position(|frame| &**frame == DELIMITER).unwrap();
     let raw_header = frames.iter().nth(at + 2).unwrap().to_vec();
-    Arc::new(Parent { raw_header, msg_id: "request".to_owned(), idents: vec![b"alice".to_vec()] })
+    Arc::new(Parent {
+        raw_header,
+        msg_id: "request".to_owned(),
+        idents: vec![b"alice".to_vec()],
+        ..Parent::none()
+    })
 }
 
 fn reading(criterion: &mut Criterion) {

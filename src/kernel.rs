@@ -6,22 +6,24 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use thiserror::Error;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use crate::actors::caller::{Adopt, Caller, CallerError, CallerHandle, Role, Spec, Task, make_home};
+use crate::actors::claims::Claims;
 use crate::actors::comms::{CommEvent, Comms};
 use crate::actors::heartbeat::Heartbeat;
-use crate::actors::iopub::{Drain, Drained, IoPub};
+use crate::actors::iopub::{Drain, IoPub};
 use crate::actors::lifecycle::{Lifecycle, MemoryLow, ParentEnded};
-use crate::actors::router::{KernelFacts, Registry, Router, Routes};
-use crate::actors::socket::{Barrier, Passed, Socket};
+use crate::actors::router::{Answer, KernelFacts, Registry, Router, Routes};
+use crate::actors::signal::Signal;
+use crate::actors::socket::{Barrier, Socket};
 use crate::actors::stdin::{Ask, Stdin, Withdraw};
 use crate::actors::subshell::{Close, Subshell};
 use crate::actors::subshells::{
     CreateSubshell, DeleteSubshell, ListSubshells, SettleAll, SubshellError, Subshells,
 };
 use crate::delivery::inbox::Inbox;
-use crate::delivery::job::Channel;
+use crate::delivery::job::{Channel, Job, Reply};
 use crate::delivery::pending::Promise;
 use crate::os;
 use crate::os::process::Process;
@@ -29,7 +31,7 @@ use crate::publisher::Publisher;
 use crate::transport::{Endpoint, TransportError};
 use crate::wire::content::ExecutionState;
 use crate::wire::run_mode::Backend;
-use crate::wire::{Parent, Session, Verifier};
+use crate::wire::{Frames, Parent, Session, Verifier};
 
 /// The five sockets of a kernel, bound and not yet served.
 pub struct Sockets<E> {
@@ -112,6 +114,10 @@ struct Addresses {
     control: CallerHandle,
     router: Addr<Router>,
     control_socket: Recipient<Barrier>,
+    /// Where replies on shell and control go.
+    replies: (Recipient<Reply>, Recipient<Reply>),
+    claims: Arc<Claims>,
+    facts: Arc<KernelFacts>,
     drain: Recipient<Drain>,
     system: System,
 }
@@ -189,6 +195,7 @@ impl Assembly {
         let shell_transport = sockets.shell.open()?;
         let shell_context = Context::new();
         let socket: Recipient<Barrier> = shell_context.address().recipient();
+        let shell_replies = shell_context.address().recipient();
         let main = Subshell::create(|ctx| {
             Subshell::new(true, shell.clone(), publisher.clone(), socket.clone(), ctx)
         });
@@ -210,7 +217,7 @@ impl Assembly {
         }
         #[cfg(not(target_os = "linux"))]
         if watch_memory {
-            debug!("memory is not watched: that works on Linux only");
+            tracing::debug!("memory is not watched: that works on Linux only");
         }
         if let Some(pid) = parent {
             let lifecycle = lifecycle.clone();
@@ -224,8 +231,15 @@ impl Assembly {
             });
         }
 
-        let where_to =
-            Routes { main, shell: shell.clone(), control: control.clone(), comms: comms.clone(), lifecycle };
+        let claims = Arc::new(Claims::default());
+        let where_to = Routes {
+            main,
+            shell: shell.clone(),
+            control: control.clone(),
+            comms: comms.clone(),
+            lifecycle,
+            claims: claims.clone(),
+        };
         let allowed = facts.offers_subshells();
         let subshells = Subshells::new(shell.clone(), control.clone(), publisher.clone(), socket, allowed);
         let registry = Registry::Here(subshells);
@@ -235,23 +249,27 @@ impl Assembly {
 
         let (opened, result) = mpsc::channel();
         let control_router =
-            Router::new(where_to, Registry::At(router.clone().recipient()), facts, publisher.clone());
+            Router::new(where_to, Registry::At(router.clone().recipient()), facts.clone(), publisher.clone());
         let (control_socket, heartbeat) = (sockets.control, sockets.heartbeat);
         second.spawn_fn(move || {
-            let open = || -> Result<Recipient<Barrier>, TransportError> {
+            let open = || -> Result<(Recipient<Barrier>, Recipient<Reply>), TransportError> {
                 let control = control_socket.open()?;
                 Heartbeat::new(heartbeat.open()?).start();
                 let jobs = control_router.start().recipient();
-                Ok(Socket::new(Channel::Control, control, verifier, jobs).start().recipient())
+                let socket = Socket::new(Channel::Control, control, verifier, jobs).start();
+                Ok((socket.clone().recipient(), socket.recipient()))
             };
             // Without a receiver, the start has failed already.
             drop(opened.send(open()));
         });
-        let control_socket = result.recv().map_err(|_| StartError::Ended)??;
+        let (control_socket, control_replies) = result.recv().map_err(|_| StartError::Ended)??;
 
         let addresses = Addresses {
             router,
             control_socket,
+            replies: (shell_replies, control_replies),
+            claims,
+            facts,
             comms,
             stdin,
             shell,
@@ -267,6 +285,28 @@ impl Kernel {
     /// Notes that Python has opened or closed a comm.
     pub fn comm(&self, event: CommEvent) {
         self.actors.comms.do_send(event);
+    }
+
+    /// What does not change while the kernel runs.
+    pub fn facts(&self) -> &KernelFacts {
+        &self.actors.facts
+    }
+
+    /// Sets which types of requests on a channel handlers of Python code get.
+    pub fn claim(&self, channel: Channel, kinds: Vec<String>) {
+        self.actors.claims.set(channel, kinds);
+    }
+
+    /// Answers a request although its type is claimed.
+    pub fn answer(&self, job: Job) {
+        self.actors.router.do_send(Answer(job));
+    }
+
+    /// Sends a message that answers no request of the kernel's own on the control channel, or on shell.
+    pub fn send(&self, channel: Channel, frames: Frames) {
+        let (shell, control) = &self.actors.replies;
+        let socket = if channel == Channel::Control { control } else { shell };
+        socket.do_send(Reply(frames));
     }
 
     /// Asks a client for a line.
@@ -330,37 +370,5 @@ impl Kernel {
         if threads.io.join().is_err() | threads.control.join().is_err() {
             error!("a thread that served sockets ended with a panic");
         }
-    }
-}
-
-/// Passes a [`Drained`] or a [`Passed`] on to a thread that waits.
-struct Signal(mpsc::Sender<()>);
-
-impl Actor for Signal {
-    type Context = Context<Self>;
-}
-
-impl Signal {
-    fn pass_on(&self, ctx: &mut Context<Self>) {
-        if self.0.send(()).is_err() {
-            debug!("the thread that closed the kernel waits no more");
-        }
-        ctx.stop();
-    }
-}
-
-impl Handler<Drained> for Signal {
-    type Result = ();
-
-    fn handle(&mut self, _: Drained, ctx: &mut Self::Context) {
-        self.pass_on(ctx);
-    }
-}
-
-impl Handler<Passed> for Signal {
-    type Result = ();
-
-    fn handle(&mut self, _: Passed, ctx: &mut Self::Context) {
-        self.pass_on(ctx);
     }
 }

@@ -3,14 +3,18 @@
 
 mod support;
 
+use std::sync::Arc;
+
+use callboard::actors::caller::Task;
 use callboard::actors::comms::CommEvent;
 use callboard::delivery::job::Channel;
-use callboard::wire::MessageType;
+use callboard::delivery::request::ReplyStatus;
 use callboard::wire::content::{
     CommClose, CommInfoReply, CommInfoRequest, CommOpen, CompleteRequest, ConnectReply, ConnectRequest,
     DebugRequest, ExecuteReply, HistoryAccess, HistoryRequest, InspectRequest, IsCompleteRequest,
     KernelInfoReply, KernelInfoRequest, StreamName, UsageReply, UsageRequest, empty_object,
 };
+use callboard::wire::{Frame, MessageType, Outgoing, Parent};
 use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use support::{ALICE, KEY, Line, Sent, TestKernel, cell, signed};
@@ -269,4 +273,63 @@ fn topics_on_iopub_name_the_kernel_and_the_type() {
     for (topic, kind) in topics.iter().zip(["status", "execute_input", "stream.stdout", "status"]) {
         assert_eq!(*topic, format!("kernel.{id}.{kind}"));
     }
+}
+
+#[test]
+fn a_request_that_python_has_claimed_waits_for_python_which_may_have_it_answered() {
+    let mut kernel = TestKernel::without_python();
+    for channel in BOTH {
+        kernel.kernel.claim(channel, vec!["kernel_info_request".into(), "my_request".into()]);
+        let inbox = if channel == Channel::Control { &kernel.kernel.control } else { &kernel.kernel.shell };
+        let inbox = inbox.clone();
+        let sent = kernel.send(channel, ALICE, &KernelInfoRequest {});
+        inbox.wait().unwrap();
+        let Some(Task::Request(request)) = inbox.drain().pop_front() else {
+            panic!("the request is not there");
+        };
+        assert_eq!(request.job.channel, channel);
+        assert!(request.begin());
+        kernel.iopub.busy(&sent);
+        kernel.kernel.answer(request.job.again());
+        let reply: KernelInfoReply = kernel.line(channel).reply(&sent);
+        assert_eq!(reply.implementation, "callboard");
+        kernel.iopub.busy(&sent);
+        kernel.iopub.idle(&sent);
+        request.finish(ReplyStatus::Ok);
+        kernel.iopub.idle(&sent);
+        // Nothing is claimed any more.
+        kernel.kernel.claim(channel, Vec::new());
+        let sent = kernel.send(channel, ALICE, &KernelInfoRequest {});
+        kernel.line(channel).reply::<KernelInfoReply>(&sent);
+        kernel.iopub.busy(&sent);
+        kernel.iopub.idle(&sent);
+    }
+}
+
+#[test]
+fn python_sends_messages_of_its_own_making_to_clients_and_to_iopub() {
+    let mut kernel = TestKernel::without_python();
+    let header = br#"{"msg_id":"own","msg_type":"my_reply","extra":1}"#.to_vec();
+    let publisher = kernel.kernel.publisher.clone();
+    let encode = |ident: &[u8]| {
+        publisher.session().encode_with_raw_header(
+            header.clone(),
+            Outgoing {
+                idents: &[ident.to_vec()],
+                kind: &MessageType::parse("my_reply"),
+                parent: b"{}",
+                metadata: Frame::EMPTY_OBJECT,
+                content: b"{}".to_vec(),
+                buffers: Vec::new(),
+            },
+        )
+    };
+    for channel in BOTH {
+        kernel.kernel.send(channel, encode(ALICE.as_bytes()));
+        let message = kernel.line(channel).message("the message");
+        assert_eq!((&*message.raw_header, &message.idents), (&*header, &vec![ALICE.as_bytes().to_vec()]));
+    }
+    publisher.encoded(&Arc::new(Parent::none()), &MessageType::parse("my_message"), encode(b"topic"));
+    let message = kernel.iopub.message("the publication");
+    assert_eq!((&*message.raw_header, &message.idents), (&*header, &vec![b"topic".to_vec()]));
 }

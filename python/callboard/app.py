@@ -21,6 +21,7 @@ from . import _core, patches
 from .ipykernel_api import modules
 from .ipython.shell.shell import ZMQDisplayPublisher, ZMQInteractiveShell
 from .kernel.kernel import IPythonKernel
+from .kernel.library_attributes import AppAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ _KNOWN_ELSEWHERE = {"IPythonKernel", "Kernel", "Session", "ConnectionFileMixin",
 _ONE_KERNEL = "this process has a kernel, which runs: another one needs a process of its own"
 
 
-class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
+class IPKernelApp(AppAttributes, BaseIPythonApplication, InteractiveShellApp):
     """Reads the configuration files that ipykernel reads: ``ipython_config.py`` and ``ipython_kernel_config.py`` of the
     profile. Its name is the one that these files and libraries use (``c.IPKernelApp.exec_lines``)."""
 
@@ -58,6 +59,8 @@ class IPKernelApp(BaseIPythonApplication, InteractiveShellApp):
         # Configuration files may import it.
         modules.install()
         super().initialize(argv)
+        # Libraries look for it there, and here.
+        self.config.IPKernelApp.connection_file = self.connection_file = self.core.connection_file
         self._warn_of_unknown_classes(argv or [])
         self._keep_the_terminal()
         self.kernel = IPythonKernel.instance(self.core, self.interrupts, parent=self)

@@ -25,6 +25,8 @@ __all__ = [
     "current_shell",
     "get_ipython",
     "part_of_cell",
+    "release_output",
+    "released_output",
     "report_for_parent",
     "request_variables",
     "set_main_shell",
@@ -71,6 +73,25 @@ def request_variables() -> list[tuple[ContextVar[Any], Any]]:
     if current_parent.get(None) is None:
         return []
     return [(variable, variable.get(None)) for variable in _VARIABLES]
+
+
+def release_output() -> None:
+    """From now on, what the calling thread or task prints and displays belongs to no cell of its own: it appears in the
+    cell of the main shell that runs, or ran last."""
+    for variable in _VARIABLES:
+        variable.set(None)
+
+
+@contextlib.contextmanager
+def released_output() -> Iterator[None]:
+    """Releases the output of the block, and of the threads and tasks that it starts, from the cell: it appears in the
+    cell of the main shell that runs when it is written, or ran last. For threads that serve later cells."""
+    tokens = [(variable, variable.set(None)) for variable in _VARIABLES]
+    try:
+        yield
+    finally:
+        for variable, token in reversed(tokens):
+            variable.reset(token)
 
 
 class HasParent:

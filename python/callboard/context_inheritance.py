@@ -1,5 +1,8 @@
 """Makes threads, thread pools and trio's system tasks inherit the request of the code that starts them.
 
+A thread that a cell's own code starts keeps that request. One that the code of a library starts (a thread pool of
+multiprocessing, a `QueueListener`, the client of a cluster) may serve later cells: it has the request until that ends.
+
 asyncio passes contexts on to tasks and callbacks. ``threading`` does not (from Python 3.14 by option only), nor does
 trio for system tasks.
 """
@@ -14,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import patches
 from ._core import start_thread
-from .context import request_variables
+from .context import current_parent, request_variables
+from .util.origins import is_of_library
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
     from contextvars import Context, ContextVar
+    from types import FrameType
 
 _is_kernel = False
 
@@ -85,6 +90,10 @@ def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[
         __tracebackhide__ = True
         values = request_variables()
         if values:
+            if is_of_library(_starter(self, sys._getframe(1))):
+                values = [
+                    (variable, value.until_end() if variable is current_parent else value) for variable, value in values
+                ]
             run = self.run
 
             def run_for_parent() -> None:
@@ -100,6 +109,16 @@ def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[
             original(self)
 
     return start
+
+
+def _starter(thread: threading.Thread, frame: FrameType | None) -> str:
+    """The file of the code that starts a thread. Methods of the thread itself are not meant, nor wrappers of them."""
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_argcount or frame.f_locals.get(code.co_varnames[0]) is not thread:
+            return code.co_filename
+        frame = frame.f_back
+    return ""
 
 
 def _submit_for_parent(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -93,8 +93,9 @@ TABLE: tuple[PrivateName, ...] = (
     ),
     PrivateName(
         "sys:_getframe",
-        "The frame that a signal handler gets. It is documented; inspect.currentframe() needs inspect.",
-        ("nested_loops/sigint.py",),
+        "The frame that a signal handler gets; the code that starts a thread. It is documented; inspect.currentframe() "
+        "needs inspect.",
+        ("context_inheritance.py", "nested_loops/sigint.py"),
         _PYTHON,
     ),
     PrivateName(

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from .ipython.shell.shell import ZMQInteractiveShell
     from .kernel.kernel import IPythonKernel
 
-__all__ = ["get_ipython", "get_kernel", "get_parent"]
+__all__ = ["get_ipython", "get_kernel", "get_parent", "released_output"]
+
+released_output = context.released_output
 
 
 def get_ipython() -> ZMQInteractiveShell:
@@ -27,4 +29,4 @@ def get_kernel() -> IPythonKernel:
 def get_parent() -> dict[str, Any]:
     """The request that the calling code runs for, as a message dict; empty if there is none."""
     parent: Parent | None = context.current_parent.get(None)
-    return parent.message if parent is not None else {}
+    return {} if parent is None or parent.is_over else parent.message

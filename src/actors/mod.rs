@@ -1,6 +1,7 @@
 //! The actors. `actors.md` at the top of the repository is their reference.
 
 pub mod caller;
+pub mod claims;
 pub mod comms;
 mod drop_log;
 pub mod heartbeat;
@@ -8,6 +9,7 @@ pub mod iopub;
 pub mod lifecycle;
 mod pump;
 pub mod router;
+pub mod signal;
 pub mod socket;
 pub mod stdin;
 pub mod subshell;

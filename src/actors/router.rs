@@ -6,6 +6,7 @@ use actix::prelude::*;
 use tracing::{debug, warn};
 
 use super::caller::{CallerHandle, Dispatch, DispatchToChild, WhenEnded};
+use super::claims::Claims;
 use super::comms::{CommEvent, Comms, Describe};
 use super::lifecycle::{Interrupt, Lifecycle, Shutdown};
 use super::socket::{Inbound, Passed};
@@ -58,6 +59,8 @@ pub struct Routes {
     pub comms: Addr<Comms>,
     /// Interrupt and shutdown.
     pub lifecycle: Addr<Lifecycle>,
+    /// What goes to handlers of Python code instead.
+    pub claims: Arc<Claims>,
 }
 
 /// What does not change while the kernel runs.
@@ -84,6 +87,16 @@ impl Router {
     /// A router with these routes.
     pub fn new(routes: Routes, registry: Registry, facts: Arc<KernelFacts>, publisher: Publisher) -> Self {
         Self { routes, registry, facts, publisher, meter: Meter::new() }
+    }
+
+    /// Sends a message on, or to the handler of Python code that has claimed its type.
+    fn admit(&mut self, job: Job) {
+        let Routes { claims, shell, control, .. } = &self.routes;
+        if claims.has(job.channel, &job.kind) {
+            let caller = if job.channel == Channel::Control { control } else { shell };
+            return caller.addr.do_send(Dispatch(Arc::new(self.request(job))));
+        }
+        self.route(job);
     }
 
     fn route(&mut self, job: Job) {
@@ -301,6 +314,19 @@ impl Handler<Close> for Router {
     }
 }
 
+/// A request to be answered although its type is claimed: the handler that has claimed it wants that.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Answer(pub Job);
+
+impl Handler<Answer> for Router {
+    type Result = ();
+
+    fn handle(&mut self, Answer(job): Answer, _: &mut Self::Context) {
+        self.route(job);
+    }
+}
+
 impl Handler<SettleAll> for Router {
     type Result = ();
 
@@ -318,7 +344,7 @@ impl Handler<Inbound> for Router {
 
     fn handle(&mut self, inbound: Inbound, _: &mut Self::Context) {
         match inbound {
-            Inbound::Job(job) => self.route(job),
+            Inbound::Job(job) => self.admit(job),
             // The subshell that asked got its jobs on the same way before.
             Inbound::Barrier(asker) => asker.do_send(Passed),
         }

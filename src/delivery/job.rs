@@ -72,7 +72,7 @@ impl Job {
         Self {
             channel,
             kind,
-            parent: Arc::new(Parent { raw_header, msg_id: header.msg_id, idents }),
+            parent: Arc::new(Parent { raw_header, msg_id: header.msg_id, idents, ..Parent::default() }),
             subshell_id: header.subshell_id,
             run_mode: header.run_mode,
             parent_header: parent,
@@ -82,6 +82,25 @@ impl Job {
             buffers,
             reply_to,
             received_at: Instant::now(),
+        }
+    }
+
+    /// The same message once more, to be answered anew.
+    pub fn again(&self) -> Self {
+        let copied = |frame: &Frame| Frame::from(frame.to_vec());
+        Self {
+            channel: self.channel,
+            kind: self.kind.clone(),
+            subshell_id: self.subshell_id.clone(),
+            run_mode: self.run_mode.clone(),
+            parent: self.parent.clone(),
+            parent_header: copied(&self.parent_header),
+            metadata: copied(&self.metadata),
+            read_metadata: Metadata::read(&self.metadata),
+            content: copied(&self.content),
+            buffers: self.buffers.iter().map(copied).collect(),
+            reply_to: self.reply_to.clone(),
+            received_at: self.received_at,
         }
     }
 }

@@ -82,6 +82,11 @@ impl Request {
         }
     }
 
+    /// The same request once more, in no queue: a handler of Python code answers it when it has ended already.
+    pub fn again(&self) -> Self {
+        Self::queued(self.job.again(), self.execute.clone(), self.publisher.clone(), None)
+    }
+
     /// Whether it is a cell in the queue of a shell.
     pub fn has_gate(&self) -> bool {
         self.gate.is_some()
@@ -220,6 +225,7 @@ impl Request {
             self.job.reply_to.do_send(Reply(reply));
         }
         self.publisher.status(&self.job.parent, ExecutionState::Idle);
+        self.job.parent.has_ended.store(true, Ordering::Release);
     }
 
     /// Answers a queued request with `aborted`. False if it has begun.

@@ -127,7 +127,20 @@ impl Publisher {
         } else {
             Message::Encoded(self.encode_parts(Utc::now(), parent, kind, metadata, content, buffers))
         };
+        self.put_message(parent, kind, message.bytes(), message);
+    }
+
+    /// Publishes a message that has been encoded and signed by the calling thread.
+    pub fn encoded(&self, parent: &Arc<Parent>, kind: &MessageType, frames: Frames) {
+        let message = Message::Encoded(frames);
         let bytes = message.bytes();
+        if Urgency::of(kind) == Urgency::Output && self.shared.backpressure.is_dropping() {
+            return self.change(|queue| queue.leave_out(parent, bytes));
+        }
+        self.put_message(parent, kind, bytes, message);
+    }
+
+    fn put_message(&self, parent: &Arc<Parent>, kind: &MessageType, bytes: usize, message: Message) {
         let what = What::Message(message, None);
         self.enqueue(bytes, |queue| match kind {
             MessageType::Status => queue.put_last(parent, what),

@@ -12,19 +12,21 @@ use super::buffer::to_frames;
 use super::caller::PyCallerHandle;
 use super::parent::{self, Parent};
 use super::pending::Pending;
+use super::request::Request;
 use super::shared_capture::SharedCapture;
 use super::stream::{Stream, wait_for_room};
 use super::wait::wait;
 use crate::actors::caller::ThreadEnded;
 use crate::actors::comms::CommEvent;
 use crate::actors::stdin::{Answer, Ask, Withdraw};
+use crate::delivery::job::Channel;
 use crate::kernel;
 use crate::os::{crash, files, process_group as group, sigint, signals};
 use crate::publisher::Urgency;
 use crate::startup::boot::{Booted, boot};
 use crate::startup::settings::Settings;
 use crate::wire::content::{InputRequest, StreamName};
-use crate::wire::{self, Frame, MessageType};
+use crate::wire::{self, Frame, MessageType, Outgoing};
 
 /// Content longer than this, in bytes, is encoded and signed with the GIL released.
 const LARGE: usize = 64 * 1024;
@@ -228,6 +230,66 @@ impl Kernel {
             publisher.raw(&parent, &kind, metadata, content, buffers);
         }
         wait_for_room(py, publisher, Urgency::of(&kind))
+    }
+
+    /// The content of the answer to a `kernel_info_request`, JSON.
+    #[getter]
+    fn kernel_info(&self) -> Vec<u8> {
+        wire::to_json(&self.inner.facts().kernel_info)
+    }
+
+    /// Sends a message whose header (JSON) the caller has made: on iopub, or to a client on `shell` or `control`, whose
+    /// identities are `idents`; on iopub these are the topic. Waits, with the GIL released, while clients are far behind.
+    #[allow(clippy::too_many_arguments)] // the parts of a message
+    #[pyo3(signature = (channel, msg_type, header, parent_header, content, metadata=None, buffers=None, idents=Vec::new()))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        channel: &str,
+        msg_type: &str,
+        header: Vec<u8>,
+        parent_header: Vec<u8>,
+        content: Vec<u8>,
+        metadata: Option<Vec<u8>>,
+        buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
+        idents: Vec<Vec<u8>>,
+    ) -> PyResult<()> {
+        let publisher = &self.inner.publisher;
+        let kind = MessageType::parse(msg_type);
+        let event = CommEvent::of_published(&kind, &content);
+        let message = Outgoing {
+            idents: &idents,
+            kind: &kind,
+            parent: &parent_header,
+            metadata: metadata.map_or(Frame::EMPTY_OBJECT, Frame::from),
+            content,
+            buffers: to_frames(buffers, py)?,
+        };
+        let frames = publisher.session().encode_with_raw_header(header, message);
+        match channel {
+            "shell" => self.inner.send(Channel::Shell, frames),
+            "control" => self.inner.send(Channel::Control, frames),
+            _ => {
+                if let Some(event) = event {
+                    self.inner.comm(event);
+                }
+                self.capture.drain();
+                publisher.encoded(&parent::of_header(parent_header), &kind, frames);
+                wait_for_room(py, publisher, Urgency::of(&kind))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets which types of requests on a channel go to Python instead of the actors that answer them.
+    fn claim(&self, channel: &str, msg_types: Vec<String>) {
+        let channel = if channel == "control" { Channel::Control } else { Channel::Shell };
+        self.inner.claim(channel, msg_types);
+    }
+
+    /// Has a request that was claimed answered by the actor that does so otherwise.
+    fn answer(&self, request: &Request) {
+        self.inner.answer(request.job());
     }
 
     /// Asks the client for a line and waits for it, with the GIL released. `KeyboardInterrupt` ends the wait.

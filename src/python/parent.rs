@@ -2,6 +2,7 @@
 
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -21,6 +22,8 @@ pub struct Parent {
     /// Whether the client answers prompts.
     #[pyo3(get)]
     allow_stdin: bool,
+    /// For a thread that may serve later requests: output belongs to this one only until it ends.
+    only_until_end: bool,
     /// The metadata as a dict, once it was asked for.
     read_metadata: PyOnceLock<Py<PyAny>>,
     /// The message as a dict, once it was asked for.
@@ -35,6 +38,7 @@ impl Parent {
             metadata: request.job.metadata.to_vec(),
             content: execute.map_or_else(|| b"{}".to_vec(), |_| request.job.content.to_vec()),
             allow_stdin: execute.is_some_and(|execute| execute.allow_stdin),
+            only_until_end: false,
             read_metadata: PyOnceLock::new(),
             message: PyOnceLock::new(),
         }
@@ -55,7 +59,9 @@ impl Parent {
                 raw_header: header.to_vec(),
                 msg_id: read.msg_id,
                 idents: like.map(|like| like.inner.idents.clone()).unwrap_or_default(),
+                ..wire::Parent::default()
             }),
+            only_until_end: false,
             metadata: metadata.to_vec(),
             content: b"{}".to_vec(),
             allow_stdin: like.is_some_and(|like| like.allow_stdin),
@@ -64,10 +70,36 @@ impl Parent {
         })
     }
 
+    /// The same request for a thread that may serve later ones: what it prints belongs to this request only until that
+    /// ends, and then to the cell that runs.
+    fn until_end(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            metadata: self.metadata.clone(),
+            content: self.content.clone(),
+            allow_stdin: self.allow_stdin,
+            only_until_end: true,
+            read_metadata: PyOnceLock::new(),
+            message: PyOnceLock::new(),
+        }
+    }
+
+    /// Whether output of the code that has this parent belongs to it no longer.
+    #[getter]
+    fn is_over(&self) -> bool {
+        self.only_until_end && self.inner.has_ended.load(Ordering::Acquire)
+    }
+
     /// The id of the request.
     #[getter]
     fn msg_id(&self) -> &str {
         &self.inner.msg_id
+    }
+
+    /// The identities of the client that sent it.
+    #[getter]
+    fn idents<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.inner.idents.iter().map(|ident| PyBytes::new(py, ident)).collect()
     }
 
     /// The metadata of the request. The same dict every time.
@@ -110,6 +142,12 @@ impl Parent {
     }
 }
 
+/// The request with this header (JSON), for messages that it causes.
+pub(super) fn of_header(raw_header: Vec<u8>) -> Arc<wire::Parent> {
+    let msg_id = serde_json::from_slice::<crate::wire::Header>(&raw_header).map(|header| header.msg_id);
+    Arc::new(wire::Parent { raw_header, msg_id: msg_id.unwrap_or_default(), ..wire::Parent::default() })
+}
+
 /// Parses JSON into Python objects.
 fn load<'py>(py: Python<'py>, raw: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     py.import(intern!(py, "json"))?.getattr(intern!(py, "loads"))?.call1((PyBytes::new(py, raw),))
@@ -141,5 +179,6 @@ pub(super) fn current(py: Python<'_>) -> Option<Arc<wire::Parent>> {
         }
         Bound::from_owned_ptr_or_opt(py, value)?
     };
-    found.cast::<Parent>().ok().map(|parent| parent.get().inner.clone())
+    let parent = found.cast::<Parent>().ok()?.get();
+    (!parent.is_over()).then(|| parent.inner.clone())
 }

@@ -6,6 +6,7 @@ use pyo3::types::{PyBytes, PyList};
 use super::buffer::{Buffer, to_frames};
 use super::parent::Parent;
 use super::shared_capture::SharedCapture;
+use crate::delivery::job::Job;
 use crate::delivery::request::{Assignment, ReplyStatus};
 
 /// A request that this thread is to answer: begin it, reply, finish it. If it is dropped unfinished, it is answered with an
@@ -17,6 +18,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// The message once more, for the actor that answers it.
+    pub(super) fn job(&self) -> Job {
+        self.inner.job.again()
+    }
+
     pub(super) fn new(inner: Assignment, capture: SharedCapture) -> Self {
         Self { inner, capture }
     }
@@ -106,6 +112,17 @@ impl Request {
     #[getter]
     fn is_queued(&self) -> bool {
         self.inner.has_gate()
+    }
+
+    /// The identities of the client that sent it.
+    #[getter]
+    fn idents<'py>(&self, py: Python<'py>) -> Vec<Bound<'py, PyBytes>> {
+        self.inner.job.parent.idents.iter().map(|ident| PyBytes::new(py, ident)).collect()
+    }
+
+    /// The same request once more, in no queue, for a handler that answers it when it has ended already.
+    fn again(&self) -> Self {
+        Self::new(Assignment::new(std::sync::Arc::new(self.inner.again())), self.capture.clone())
     }
 
     /// The subshell that its header names.

@@ -1,5 +1,7 @@
 //! The request that caused a message, as far as the message needs it.
 
+use std::sync::atomic::AtomicBool;
+
 use super::EMPTY_OBJECT;
 
 /// The part of a request that every message it causes needs. Owns nothing of its metadata, content or buffers: output
@@ -12,6 +14,8 @@ pub struct Parent {
     pub msg_id: String,
     /// The identities of the client that sent it.
     pub idents: Vec<Vec<u8>>,
+    /// Whether it has been answered, and idle published.
+    pub has_ended: AtomicBool,
 }
 
 impl Parent {

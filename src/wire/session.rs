@@ -94,6 +94,11 @@ impl Session {
         self.assemble(serde_json::to_vec(header).unwrap_or_default(), message)
     }
 
+    /// Like [`Session::encode`], for a header that is JSON already.
+    pub fn encode_with_raw_header(&self, header: Vec<u8>, message: Outgoing<'_>) -> Frames {
+        self.assemble(header, message)
+    }
+
     /// What [`Session::header`] gives, as JSON: written directly, since there are several for each cell.
     fn raw_header(&self, kind: &MessageType, now: DateTime<Utc>) -> Vec<u8> {
         let mut raw = Vec::with_capacity(384);

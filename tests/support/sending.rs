@@ -36,6 +36,7 @@ impl Sent {
             raw_header: self.header.clone(),
             msg_id: self.id.clone(),
             idents: vec![self.identity.clone().into_bytes()],
+            ..Parent::none()
         })
     }
 }

@@ -14,7 +14,7 @@ from .cell import ANSWERING, ENDED, IN_USER_CODE, Cell
 
 if TYPE_CHECKING:
     import contextvars
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .._core import Request
     from ..aio.loops.base import Task
@@ -35,6 +35,8 @@ class CellRunner:
         self._main = main
         self._interrupts = interrupts
         self._make_timeouts = make_timeouts
+        #: Gives cells to a handler that a library has put into ``kernel.shell_handlers``, if one has.
+        self.run_instead: Callable[[Caller, ZMQInteractiveShell, Request, Task], Awaitable[None]] | None = None
 
     def start(
         self,
@@ -55,13 +57,16 @@ class CellRunner:
         assert loop is not None
 
         async def run(task: Task) -> None:
-            await self._run(caller, Cell(request, shell, task))
+            if self.run_instead is None:
+                await self.run(caller, Cell(request, shell, task))
+            else:
+                await self.run_instead(caller, shell, request, task)
             if at_end is not None:
                 at_end(request)
 
         loop.spawn(run, context=context, on_done=on_done, name="cell")
 
-    async def _run(self, caller: Caller, cell: Cell) -> None:
+    async def run(self, caller: Caller, cell: Cell) -> None:
         """Runs a cell in the current task, and answers it."""
         request, shell, task = cell.request, cell.shell, cell.task
         raw = task.raw or current_task()

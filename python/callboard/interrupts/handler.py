@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import site
 import sys
 import threading
 from collections import deque
@@ -16,6 +15,7 @@ from ..aio.cancellation import current_task, in_trio_task, is_protected_by_trio
 from ..aio.loops import OUTERMOST
 from ..nested_loops import sigint
 from ..util import import_hook
+from ..util.origins import OWN, PACKAGES, STANDARD
 from .traceback_cutoff import ends_tracebacks
 
 if TYPE_CHECKING:
@@ -29,12 +29,6 @@ _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "
 
 # Modules that run between an event loop and the code that has started it, or between an import and its code.
 _WRAPPERS = (nested_loops.__name__, import_hook.__name__)
-
-# A callback whose outermost code is in one of these belongs to the kernel or to the event loop.
-_OWN = os.path.dirname(os.path.dirname(__file__)) + os.sep
-_LIBRARY = os.path.dirname(os.__file__) + os.sep
-# From site, which is loaded: sysconfig would have to be imported.
-_PACKAGES = tuple(folder + os.sep for folder in site.getsitepackages())
 
 
 class Interrupts:
@@ -151,4 +145,5 @@ class Interrupts:
         if frame is None or inner is None:
             return False
         filename = inner.f_code.co_filename
-        return not filename.startswith(_OWN) and (filename.startswith(_PACKAGES) or not filename.startswith(_LIBRARY))
+        # Otherwise it belongs to the kernel or to the event loop.
+        return not filename.startswith(OWN) and (filename.startswith(PACKAGES) or not filename.startswith(STANDARD))

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from IPython.core import formatters
 from IPython.core.displayhook import DisplayHook
 
-from ..context import HasParent, current_cell
+from ..context import current_cell
 from ..util.json import encode
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Hook = Callable[[dict[str, Any]], dict[str, Any] | None]
-
+from .publishing import Publishing
 
 _content: ContextVar[Any] = ContextVar("callboard_content", default=None)
 
@@ -87,59 +81,13 @@ def _may_have(formatter: Any, obj: object) -> bool:
     )
 
 
-class _Hooks(threading.local):
-    """The hooks of a thread, which may change or drop its messages."""
-
-    def __init__(self) -> None:
-        self.hooks: list[Hook] = []
-
-
-class Publishing(HasParent):
-    """Publishes messages through the hooks that libraries have registered, as ipykernel does."""
-
-    #: The shell that it belongs to; IPython sets it.
-    shell: Any
-
-    def _init_publishing(self) -> None:
-        self._local = _Hooks()
-
-    def register_hook(self, hook: Hook) -> None:
-        """Calls `hook` with each message of this thread before it is sent. The message that it returns is sent instead;
-        if it returns None, nothing is sent."""
-        self._local.hooks.append(hook)
-
-    def unregister_hook(self, hook: Hook) -> bool:
-        """Removes a hook. Returns False if it was not registered on this thread."""
-        try:
-            self._local.hooks.remove(hook)
-        except ValueError:
-            return False
-        return True
-
-    def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
-        kernel = self.shell.kernel
-        if self._local.hooks:
-            parent = self.shell.parent_header
-            msg: dict[str, Any] = {
-                "header": {"msg_type": msg_type},
-                "msg_type": msg_type,
-                "parent_header": parent.get("header", {}),
-                "metadata": {},
-                "content": content,
-            }
-            for hook in self._local.hooks:
-                changed = hook(msg)
-                if changed is None:
-                    return
-                msg = changed
-            msg_type, content = msg["header"]["msg_type"], msg["content"]
-        kernel.core.publish(msg_type, encode(content))
-
-
 class ZMQShellDisplayHook(Publishing, DisplayHook):
     """Publishes ``execute_result``."""
 
     __module__ = "ipykernel.displayhook"
+
+    shell: Any
+    topic = b"execute_result"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -206,5 +154,9 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
 
     def finish_displayhook(self) -> None:
         content, self.content = self.content, None
-        if content and content["data"]:
-            self._publish("execute_result", content)
+        if not content or not content["data"]:
+            return
+        if self.is_plain():
+            self.shell.kernel.core.publish("execute_result", encode(content))
+        else:
+            self.send("execute_result", content)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..cells.traceback_warmup import TracebackWarmup
     from ..interrupts.handler import Interrupts
     from ..requests.comms import CommManager
+    from .request_handlers import RequestHandlers
     from .shells import Shells
 
 logger = logging.getLogger("callboard.kernel")
@@ -48,6 +49,10 @@ class Dispatcher:
         self._interrupts = interrupts
         #: The queues of cells, by subshell; the main one has no id.
         self._queues: dict[str | None, CellQueue] = {}
+        #: The handlers of requests, once a library has looked at them.
+        self.handlers: RequestHandlers | None = None
+        #: The request that came on control last and was answered here.
+        self.last_on_control: _core.Parent | None = None
 
     # -- set-up -----------------------------------------------------------------------------------------
 
@@ -83,7 +88,8 @@ class Dispatcher:
     def _handle_shell(self, caller: Caller, subshell: str | None, request: _core.Request) -> None:
         queue = self._queues[subshell]
         if request.msg_type != "execute_request":
-            contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
+            if self.handlers is None or not self.handlers.take(caller, request):
+                contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
             return
         if subshell is None:
             self._warmup.begin()
@@ -100,10 +106,12 @@ class Dispatcher:
             self._runner.start(caller, shell, request, queue.context.copy())
 
     def _handle_control(self, caller: Caller, request: _core.Request) -> None:
+        if request.channel == "control":
+            self.last_on_control = request.parent()
         if request.msg_type == "execute_request":
             if request.begin():
                 self._runner.start(caller, self._shells.main, request, contextvars.copy_context())
-        else:
+        elif self.handlers is None or not self.handlers.take(caller, request):
             contextvars.copy_context().run(self._answer, request, self._handle_introspection)
 
     def _answer(self, request: _core.Request, handle: Callable[[_core.Request], None]) -> None:

@@ -22,9 +22,9 @@ from ..ipython.shell.shell import ZMQInteractiveShell
 from ..nested_loops import wrap_runners
 from ..requests import comms, stdin
 from ..requests.stream import OutStream
-from ..util.json import encode
 from .dispatch import Dispatcher
 from .kernelbase import Kernel
+from .library_attributes import KernelAttributes
 from .shells import Shells
 from .thread_interrupts import ThreadInterrupts
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from ..requests.comms import CommManager
 
 
-class IPythonKernel(Kernel):
+class IPythonKernel(KernelAttributes, Kernel):
     """Connects the parts of the Python side: shells, Callers, request handlers, standard streams. Its public attributes
-    and methods are those that libraries use."""
+    and methods are those that libraries use; those that only libraries use are in `KernelAttributes`."""
 
     __module__ = "ipykernel.ipkernel"
 
@@ -48,6 +48,8 @@ class IPythonKernel(Kernel):
     comm_manager: CommManager
     _shells: Shells
     _main_queue: CellQueue
+    _runner: CellRunner
+    _dispatcher: Dispatcher
 
     def __init__(
         self,
@@ -82,7 +84,8 @@ class IPythonKernel(Kernel):
                 stream.flush()
         if capture_fds:
             self.core.capture_fds()
-        out, err = OutStream(self.core.stdout(), "stdout", 1), OutStream(self.core.stderr(), "stderr", 2)
+        core = self.core
+        out, err = OutStream.standard(core.stdout(), "stdout", 1), OutStream.standard(core.stderr(), "stderr", 2)
         self._streams = patches.put("sys:stdout", out), patches.put("sys:stderr", err)
         context_inheritance.follow_into_threads()
         compiler.install()
@@ -95,6 +98,10 @@ class IPythonKernel(Kernel):
         process_wide.install(self.shell)
         self._shells = Shells(self.core, self.shell)
         stdin.install(self.core, self.shell)
+        self._runner = CellRunner(self, self.main, self.interrupts, self._make_timeouts)
+        warmup = TracebackWarmup(self.shell, self.main, self.control)
+        runner, interrupts = self._runner, self.interrupts
+        self._dispatcher = Dispatcher(self.core, self._shells, runner, warmup, self.comm_manager, interrupts)
 
     def run(self) -> None:
         """Serves requests until the kernel is shut down. Call it on the main thread."""
@@ -102,9 +109,7 @@ class IPythonKernel(Kernel):
         wakeups.home = main.loop_thread.wakeups
         main.loop_thread.keep_running()
         control.loop_thread.keep_running()
-        runner = CellRunner(self, main, interrupts, self._make_timeouts)
-        warmup = TracebackWarmup(self.shell, main, control)
-        dispatcher = Dispatcher(self.core, self._shells, runner, warmup, self.comm_manager, interrupts)
+        dispatcher = self._dispatcher
         self._main_queue = dispatcher.serve_main(main)
         main.loop_thread.on_stop = self._begin_shutdown
         dispatcher.serve_control(control)
@@ -130,18 +135,21 @@ class IPythonKernel(Kernel):
         silent: bool,
         store_history: bool = True,
         user_expressions: dict[str, str] | None = None,
+        allow_stdin: bool = False,
         *,
         cell_meta: dict[str, Any] | None = None,
+        cell_id: str | None = None,
     ) -> dict[str, Any]:
         """Runs code as the current cell. Returns the content of the reply. Libraries may override it."""
         cell = current_cell.get()
         assert cell is not None
         shell = cell.shell
         result = await shell.run_cell_and_trigger(
-            code, store_history=store_history, silent=silent, cell_id=(cell_meta or {}).get("cellId")
+            code, store_history=store_history, silent=silent, cell_id=cell_id or (cell_meta or {}).get("cellId")
         )
         reply: dict[str, Any] = {"execution_count": cell.number}
-        error = result.error_before_exec or result.error_in_exec
+        # A `run_cell` of a library's may return nothing.
+        error = None if result is None else result.error_before_exec or result.error_in_exec
         has_failed = error is not None or cell.error is not None
         if cell.tags.raises_exception and not has_failed:
             error = RuntimeError("this cell has the tag raises-exception, but it raised none")
@@ -161,7 +169,11 @@ class IPythonKernel(Kernel):
     # -- for libraries ----------------------------------------------------------------------------------
 
     def get_parent(self, channel: str | None = None) -> dict[str, Any]:
-        """The request that the calling code runs for, as a message dict."""
+        """The request that the calling code runs for, as a message dict; with "control" the last one that came on that
+        channel and needed Python."""
+        if channel == "control":
+            last = self._dispatcher.last_on_control
+            return {} if last is None else last.message
         return self.shell.get_parent()
 
     def set_parent(self, ident: Any, parent: dict[str, Any], channel: str = "shell") -> None:
@@ -206,12 +218,6 @@ class IPythonKernel(Kernel):
     def subshells(self) -> dict[str, ZMQInteractiveShell]:
         """The shells of the subshells (JEP 91), by id."""
         return {subshell: self._shells.of(subshell) for subshell in self.core.subshells()}
-
-    def send_response(  # type: ignore[override]
-        self, _stream: Any, msg_type: str, content: dict[str, Any], **_kwargs: Any
-    ) -> None:
-        """Publishes a message, as the method of this name in ipykernel."""
-        self.core.publish(msg_type, encode(content))
 
     def stop_soon(self) -> None:
         """Ends the kernel when the cell that runs has been answered."""

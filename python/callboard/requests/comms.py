@@ -9,7 +9,9 @@ import comm
 import comm.base_comm
 
 from .. import patches
-from ..util.json import decode, encode
+from ..util.buffers import contiguous
+from ..util.json import encode
+from .message import message_of
 
 if TYPE_CHECKING:
     from .._core import Request
@@ -69,7 +71,7 @@ class BaseComm(comm.base_comm.BaseComm):
             msg_type,
             encode(content),
             metadata=encode(metadata) if metadata else None,
-            buffers=[_contiguous(buffer) for buffer in buffers or ()],
+            buffers=[contiguous(buffer) for buffer in buffers or ()],
         )
 
 
@@ -111,13 +113,6 @@ class CommManager(comm.base_comm.CommManager):
             logger.exception("The comm %s could not be closed", comm_id)
 
 
-def _contiguous(buffer: Any) -> memoryview:
-    """Returns any buffer as contiguous bytes, copied if necessary (a NumPy array may be neither)."""
-    view = memoryview(buffer)
-    # An empty array of several dimensions cannot be cast.
-    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
-
-
 def install(kernel: KernelServices) -> CommManager:
     """Makes the ``comm`` package send and receive through this kernel."""
     global _running
@@ -139,13 +134,4 @@ def close_all(manager: CommManager) -> None:
 
 def handle(manager: CommManager, request: Request) -> None:
     """Passes a comm message of a frontend to its comm."""
-    message = {
-        "header": decode(request.header),
-        "msg_id": request.msg_id,
-        "msg_type": request.msg_type,
-        "parent_header": decode(request.parent_header),
-        "metadata": decode(request.metadata),
-        "content": decode(request.content),
-        "buffers": [memoryview(buffer) for buffer in request.buffers],
-    }
-    getattr(manager, request.msg_type)(None, None, message)
+    getattr(manager, request.msg_type)(None, None, message_of(request))

@@ -17,30 +17,36 @@ _EOF = "\x04"
 
 
 def install(core: Kernel, shell: ShellLike) -> None:
-    """Makes ``input`` and ``getpass`` ask the client whose request the calling code runs for."""
-
-    def ask(prompt: Any, password: bool) -> str:
-        parent = shell.parent_request
-        if parent is None or not parent.allow_stdin:
-            msg = (
-                f"{'getpass' if password else 'input'}() was called, but the frontend does not take input "
-                "here: run the cell in a frontend that does"
-            )
-            raise StdinNotImplementedError(msg)
-        answer = core.input(str(prompt), password=password, parent=parent)
-        if answer == _EOF:
-            raise EOFError
-        return answer
+    """Makes ``input`` and ``getpass`` ask the client whose request the calling code runs for, unless a library has
+    replaced ``kernel.raw_input`` or ``kernel.getpass``: then they call that."""
 
     @ends_tracebacks
     def input(prompt: Any = "", /) -> str:
         """Asks for a line in the frontend."""
-        return ask(prompt, password=False)
+        instead = vars(shell.kernel).get("raw_input")
+        return ask(core, shell, prompt, password=False) if instead is None else instead(prompt)
 
     @ends_tracebacks
     def getpass_(prompt: str = "Password: ", stream: Any = None, *, echo_char: str | None = None) -> str:
         """Asks for a line in the frontend, which hides it."""
-        return ask(prompt, password=True)
+        instead = vars(shell.kernel).get("getpass")
+        return ask(core, shell, prompt, password=True) if instead is None else instead(prompt)
 
     patches.put("builtins:input", input)
     patches.put("getpass:getpass", getpass_)
+
+
+@ends_tracebacks
+def ask(core: Kernel, shell: ShellLike, prompt: Any, password: bool) -> str:
+    """Asks the client whose request the calling code runs for. Raises `StdinNotImplementedError` if that takes none."""
+    parent = shell.parent_request
+    if parent is None or not parent.allow_stdin:
+        msg = (
+            f"{'getpass' if password else 'input'}() was called, but the frontend does not take input "
+            "here: run the cell in a frontend that does"
+        )
+        raise StdinNotImplementedError(msg)
+    answer = core.input(str(prompt), password=password, parent=parent)
+    if answer == _EOF:
+        raise EOFError
+    return answer

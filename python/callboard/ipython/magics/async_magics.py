@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core import magic
 from IPython.core.alias import Alias
 from IPython.core.displayhook import DisplayHook
+from IPython.core.interactiveshell import InteractiveShell
 
 from ...processes import thread_job
 from .await_magics import AwaitingCompiler
@@ -63,13 +64,21 @@ class AsyncMagics(MagicShell):
 
     async def run_cell_and_trigger(
         self, code: str, *, store_history: bool = False, silent: bool = False, cell_id: str | None = None
-    ) -> ExecutionResult:
-        """Does what `run_cell` does, but awaits: transforms and runs a cell, and triggers the events of its end."""
+    ) -> ExecutionResult | None:
+        """Does what `run_cell` does, but awaits: transforms and runs a cell, and triggers the events of its end. Calls
+        `run_cell` if a library has replaced it, on the shell or a class, unless the cell awaits: as on ipykernel."""
         result = failed = None
         try:
             transformed = self.transform_cell(code)
         except Exception:  # noqa: BLE001 - a transformer of the user's; IPython shows it
             transformed, failed = code, sys.exc_info()
+        # Without a call, because each cell comes here.
+        is_own = type(self).run_cell is _RUN_CELL and InteractiveShell.run_cell is _BELOW
+        if "run_cell" in self.__dict__:
+            # Whoever has replaced it may have put it back.
+            is_own = is_own and getattr(self.run_cell, "__func__", None) is _RUN_CELL
+        if not is_own and not self.should_run_async(code, transformed_cell=transformed, preprocessing_exc_tuple=failed):
+            return await self._run_cell_of_library(code, store_history=store_history, silent=silent, cell_id=cell_id)
         try:
             result = await self.run_cell_async(
                 code,
@@ -84,6 +93,16 @@ class AsyncMagics(MagicShell):
             if not silent:
                 self.events.trigger("post_run_cell", result)
         return result
+
+    async def _run_cell_of_library(self, code: str, **options: Any) -> ExecutionResult | None:
+        """Calls a `run_cell` of a library's with those of the options that it takes."""
+        parameters = inspect.signature(self.run_cell).parameters
+        if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+            options = {name: value for name, value in options.items() if name in parameters}
+        result = self.run_cell(code, **options)
+        if inspect.isawaitable(result):
+            result = await result
+        return result  # type: ignore[no-any-return]
 
     def cells_given_by(self, magic: Any, line: str) -> list[str]:
         """Calls a magic, and returns the cells that it gives to `run_cell`, which does not run them."""
@@ -205,6 +224,10 @@ class AsyncMagics(MagicShell):
 
             return functools.partial(REPLACEMENTS[origin], self, function)
         return None
+
+
+#: `run_cell` as long as no library has replaced it: the shell's, and IPython's below it.
+_RUN_CELL, _BELOW = AsyncMagics.run_cell, InteractiveShell.run_cell
 
 
 def _is_silenced(function: Any, code: str) -> bool:

@@ -30,7 +30,7 @@ class MagicShell(InteractiveShell):
 
     async def run_cell_and_trigger(
         self, code: str, *, store_history: bool = False, silent: bool = False, cell_id: str | None = None
-    ) -> ExecutionResult:
+    ) -> ExecutionResult | None:
         raise NotImplementedError
 
     def run_command(self, argv: list[str], *args: Any, **kwargs: Any) -> int:

@@ -32,7 +32,8 @@ class RequestParent(ShellPart):
     @property
     def parent_request(self) -> Parent | None:
         """The request that the calling code runs for; where that is not known, the one that began last."""
-        return current_parent.get(None) or self._foreground
+        parent = current_parent.get(None)
+        return self._foreground if parent is None or parent.is_over else parent
 
     @property
     def parent_header(self) -> dict[str, Any]:

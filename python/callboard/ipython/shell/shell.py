@@ -16,13 +16,15 @@ from IPython.core.usage import default_banner
 from traitlets import Any as AnyTrait
 from traitlets import Bool, CBool, Instance, Type, default, observe
 
+from ...util.json import encode
 from ..compiler import Compiler
-from ..display import DisplayFormatter, Publishing, ZMQShellDisplayHook
+from ..display import DisplayFormatter, ZMQShellDisplayHook
 from ..history import History, SubshellHistory
 from ..input_transform import Prefilter, Transformer
 from ..magics.async_magics import AsyncMagics
 from ..magics.kernel_magics import KernelMagics
 from ..magics.shell_commands import ShellCommands
+from ..publishing import Publishing
 from .errors import ErrorDisplay
 from .lazy_parts import LazyParts
 from .process_wide import PermanentBuiltins, PermanentDisplay
@@ -41,6 +43,9 @@ class ZMQDisplayPublisher(Publishing, DisplayPublisher):
     """Publishes ``display_data``, ``update_display_data`` and ``clear_output``."""
 
     __module__ = "ipykernel.zmqshell"
+
+    shell: Any
+    topic = b"display_data"
 
     store_display_history = Bool(False, help="Store displayed data in the history's outputs.").tag(config=True)
 
@@ -64,6 +69,12 @@ class ZMQDisplayPublisher(Publishing, DisplayPublisher):
             self._store(data)
         content = {"data": data, "metadata": metadata, "transient": transient or {}}
         self._publish("update_display_data" if update else "display_data", content)
+
+    def _publish(self, msg_type: str, content: dict[str, Any]) -> None:
+        if self.is_plain():
+            self.shell.kernel.core.publish(msg_type, encode(content))
+        else:
+            self.send(msg_type, content)
 
     def clear_output(self, wait: bool = False) -> None:
         """Clears the output of the cell; with `wait`, when the next output comes."""

@@ -1,0 +1,60 @@
+"""The names that libraries take from ipykernel's kernel and application, by the class that defines them here.
+
+The modules of these classes are loaded with the first use of one of them.
+"""
+
+from __future__ import annotations
+
+from ..util.late_attributes import late
+
+_OF_KERNEL = f"{__package__}.ipykernel_attributes"
+_OF_APP = f"{__package__}.app_attributes"
+
+
+class KernelAttributes:
+    """What ipykernel's ``Kernel`` has beside what the kernel itself uses."""
+
+    vars().update(
+        late(
+            "eventloop debugpy_stream debug_shell_socket shell_channel_thread int_id _aborting kernel_info ident "
+            "implementation implementation_version language_info help_links banner profile_dir shell_class user_ns "
+            "user_module processes",
+            f"{_OF_KERNEL}:Facts",
+        )
+    )
+    vars().update(
+        late(
+            "session iopub_socket iopub_thread shell_stream shell_streams control_stream stdin_socket io_loop "
+            "control_thread _topic send_response _publish_status _publish_execute_input _send_abort_reply "
+            "_parent_ident _parent_header _allow_stdin raw_input getpass",
+            f"{_OF_KERNEL}:Messages",
+        )
+    )
+    vars().update(
+        late(
+            "msg_types control_msg_types _handlers shell_handlers control_handlers execute_request complete_request "
+            "inspect_request is_complete_request history_request _reply _answer kernel_info_request connect_request "
+            "comm_info_request interrupt_request shutdown_request usage_request debug_request "
+            "create_subshell_request delete_subshell_request list_subshell_request",
+            f"{_OF_KERNEL}:Handling",
+        )
+    )
+    vars().update(
+        late(
+            "do_complete do_inspect do_is_complete do_history do_clear do_shutdown do_debug_request do_apply",
+            f"{_OF_KERNEL}:Answers",
+        )
+    )
+
+
+class AppAttributes:
+    """What ipykernel's ``IPKernelApp`` has beside what the start uses."""
+
+    vars().update(
+        late(
+            "connection_dir abs_connection_file ports shell_port iopub_port stdin_port control_port hb_port transport "
+            "ip session iopub_socket iopub_thread shell_socket control_socket stdin_socket control_thread "
+            "get_connection_info kernel_class",
+            f"{_OF_APP}:ConnectionAttributes",
+        )
+    )

@@ -87,7 +87,7 @@ def test_stdout_is_a_file_as_programs_expect(client: Client) -> None:
         "try:\n    sys.stdout.write(b'bytes')\nexcept TypeError as error:\n    print('refused')\n"
     )
     assert run.status == "ok", run.reply
-    assert run.stdout == "1234567é<stdout> <stderr>\nrefused\n"
+    assert run.stdout == "1234567éstdout stderr\nrefused\n"
 
 
 def test_stdout_can_be_redirected(client: Client) -> None:

@@ -21,9 +21,29 @@ from .session import Channel, IOPubThread, Session
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from .kernel import IPythonKernel as Base
+    from .. import _core
+    from ..callers.caller import Caller
+    from ..cells.run import CellRunner
+    from ..interrupts.handler import Interrupts
+    from ..ipython.shell.shell import ZMQInteractiveShell
+    from .dispatch import Dispatcher
 
     Message = dict[str, Any]
+
+    class Base:
+        """What the attributes find in the kernel, and each other."""
+
+        core: _core.Kernel
+        interrupts: Interrupts
+        shell: ZMQInteractiveShell
+        main: Caller
+        control: Caller
+        _runner: CellRunner
+        _dispatcher: Dispatcher
+
+        def get_parent(self, channel: str | None = None) -> Message: ...
+        def stop_soon(self) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
 else:
     Base = object
 
@@ -107,10 +127,6 @@ class Facts(Base):
 
 class Messages(Base):
     """Sending messages, and the loops that do it on ipykernel."""
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
 
     @once
     def session(self) -> Session:
@@ -222,10 +238,6 @@ class Messages(Base):
 
 class Handling(Base):
     """The handlers of requests. Each may be called by a handler that has replaced it."""
-
-    if TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any: ...
 
     msg_types = [
         *("execute_request", "complete_request", "inspect_request", "history_request", "is_complete_request"),

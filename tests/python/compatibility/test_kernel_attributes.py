@@ -92,10 +92,10 @@ def test_plain_attributes_have_the_values_of_a_kernel_that_is_well(client: Clien
 
 def test_attributes_may_be_set(client: Client) -> None:
     run = client.run(
-        "k = get_ipython().kernel\nk.eventloop = k.log = 'mine'\nprint(k.eventloop, k.log)\ndel k.eventloop, k.log"
+        "k = get_ipython().kernel\nk.eventloop = k.shell_stream = 'mine'\nprint(k.eventloop, k.shell_stream)"
     )
     assert run.stdout == "mine mine\n"
-    assert client.run("k.eventloop").result is None
+    assert client.run("del k.eventloop, k.shell_stream\nk.eventloop, k.shell_stream.name").result == "(None, 'shell')"
 
 
 def test_parents_are_known_by_channel(client: Client) -> None:

@@ -23,7 +23,7 @@ WRAP = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = get_ipython()
 owner = {owner}
-original = getattr(owner, {name!r})
+original, own = getattr(owner, {name!r}), {name!r} in vars(owner)
 
 def wrapper(*args, **kwargs):
     print({name!r}, repr(next(arg for arg in args if isinstance(arg, str))))
@@ -33,10 +33,10 @@ setattr(owner, {name!r}, wrapper)
 """
 
 PUT_BACK = """await __import__("asyncio").sleep(0)
-if owner is shell:
-    delattr(shell, {name!r})
-else:
+if own:
     setattr(owner, {name!r}, original)
+else:
+    delattr(owner, {name!r})
 """
 
 OWNERS = ["shell", "type(shell)", "InteractiveShell"]

@@ -206,18 +206,8 @@ impl Assembly {
         let lifecycle =
             Lifecycle::new(publisher.clone(), process, shells, shell.addr.clone(), shutdown_deadline);
         let lifecycle = Lifecycle::start_in_arbiter(&on_control, |_| lifecycle);
-        #[cfg(target_os = "linux")]
         if watch_memory {
-            let lifecycle = lifecycle.clone();
-            second.spawn_fn(move || {
-                os::memory::watch(move |os::memory::Shortage { used, limit, of_cgroup }| {
-                    lifecycle.do_send(MemoryLow { used, limit, of_container: of_cgroup });
-                });
-            });
-        }
-        #[cfg(not(target_os = "linux"))]
-        if watch_memory {
-            tracing::debug!("memory is not watched: that works on Linux only");
+            watch_memory_for(&lifecycle, &second);
         }
         if let Some(pid) = parent {
             let lifecycle = lifecycle.clone();
@@ -279,6 +269,22 @@ impl Assembly {
         };
         Ok((addresses, second))
     }
+}
+
+/// Tells the lifecycle actor when memory is running out.
+#[cfg(target_os = "linux")]
+fn watch_memory_for(lifecycle: &Addr<Lifecycle>, on: &Arbiter) {
+    let lifecycle = lifecycle.clone();
+    on.spawn_fn(move || {
+        os::memory::watch(move |os::memory::Shortage { used, limit, of_cgroup }| {
+            lifecycle.do_send(MemoryLow { used, limit, of_container: of_cgroup });
+        });
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn watch_memory_for(_: &Addr<Lifecycle>, _: &Arbiter) {
+    tracing::debug!("memory is not watched: that works on Linux only");
 }
 
 impl Kernel {

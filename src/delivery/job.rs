@@ -86,6 +86,7 @@ impl Job {
     }
 
     /// The same message once more, to be answered anew.
+    #[must_use]
     pub fn again(&self) -> Self {
         let copied = |frame: &Frame| Frame::from(frame.to_vec());
         Self {

@@ -83,6 +83,7 @@ impl Request {
     }
 
     /// The same request once more, in no queue: a handler of Python code answers it when it has ended already.
+    #[must_use]
     pub fn again(&self) -> Self {
         Self::queued(self.job.again(), self.execute.clone(), self.publisher.clone(), None)
     }

@@ -20,7 +20,7 @@ from ..cells.cell import Cell
 from ..context import current_parent
 from ..interrupts.call import Call
 from ..ipython.shell.errors import text_of
-from ..requests.message import message_of
+from ..requests.comms import message_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

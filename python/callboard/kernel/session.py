@@ -11,7 +11,7 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..util.buffers import contiguous
+from ..requests.comms import contiguous
 from ..util.json import decode, encode
 
 if TYPE_CHECKING:

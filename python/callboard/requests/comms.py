@@ -9,9 +9,7 @@ import comm
 import comm.base_comm
 
 from .. import patches
-from ..util.buffers import contiguous
-from ..util.json import encode
-from .message import message_of
+from ..util.json import decode, encode
 
 if TYPE_CHECKING:
     from .._core import Request
@@ -113,6 +111,13 @@ class CommManager(comm.base_comm.CommManager):
             logger.exception("The comm %s could not be closed", comm_id)
 
 
+def contiguous(buffer: Any) -> memoryview:
+    """Returns any buffer as contiguous bytes, copied if necessary (a NumPy array may be neither)."""
+    view = memoryview(buffer)
+    # An empty array of several dimensions cannot be cast.
+    return view.cast("B") if view.c_contiguous and view.nbytes else memoryview(view.tobytes())
+
+
 def install(kernel: KernelServices) -> CommManager:
     """Makes the ``comm`` package send and receive through this kernel."""
     global _running
@@ -135,3 +140,16 @@ def close_all(manager: CommManager) -> None:
 def handle(manager: CommManager, request: Request) -> None:
     """Passes a comm message of a frontend to its comm."""
     getattr(manager, request.msg_type)(None, None, message_of(request))
+
+
+def message_of(request: Request) -> dict[str, Any]:
+    """A request as the nested dicts that ``jupyter_client`` makes of it, with its buffers as memory views."""
+    return {
+        "header": decode(request.header),
+        "msg_id": request.msg_id,
+        "msg_type": request.msg_type,
+        "parent_header": decode(request.parent_header),
+        "metadata": decode(request.metadata),
+        "content": decode(request.content),
+        "buffers": [memoryview(buffer) for buffer in request.buffers],
+    }

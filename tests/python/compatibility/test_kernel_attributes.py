@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from callboard.kernel.library_attributes import AppAttributes, KernelAttributes
-from callboard.util.late_attributes import LateAttribute
+from callboard.kernel.library_attributes import AppAttributes, KernelAttributes, LateAttribute
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -156,6 +156,9 @@ class RequestHandlers:
         self._interrupts = interrupts
         #: Those that handlers were given last, by id.
         self._handled: dict[str, HandledRequest] = {}
+        #: Done when the asynchronous handler that came last has started.
+        self._last_start: Pending[None] = Pending()
+        self._last_start.set_result(None)
         shell = {name: getattr(kernel, name) for name in kernel.msg_types}
         control = {name: getattr(kernel, name) for name in kernel.control_msg_types}
         for name in ("comm_open", "comm_msg", "comm_close"):
@@ -205,10 +208,17 @@ class RequestHandlers:
         if left is not None:
             loop = caller.loop_thread.loop
             assert loop is not None
-            loop.spawn(self._go_on, handled, left, context=context, name="handler")
+            before, self._last_start = self._last_start, Pending()
+            loop.spawn(self._go_on, handled, left, before, self._last_start, context=context, name="handler")
         return True
 
-    async def _go_on(self, task: Task, handled: HandledRequest, left: Awaitable[Any]) -> None:
+    async def _go_on(
+        self, task: Task, handled: HandledRequest, left: Awaitable[Any], before: Pending[None], start: Pending[None]
+    ) -> None:
+        """Goes on with an asynchronous handler, which starts after the one `before`: trio starts tasks in any order."""
+        if not before.done():
+            await before
+        start.set_result(None)
         with handled.in_task(task):
             await handled.wait_for(left)
 

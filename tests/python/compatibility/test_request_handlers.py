@@ -144,8 +144,6 @@ def test_a_handler_that_replies_and_then_raises_replies_once(client: Client) -> 
     ],
 )
 def test_a_handler_of_cells_runs_them_by_the_original(client: Client, channel: str, kind: str, body: str) -> None:
-    if channel == "control" and "asyncio" in body:
-        pytest.skip("control runs asyncio, but the loop that asyncio means there is its own")
     install(client, "execute_request", body.format(channel=channel), kind=kind, channel=channel)
     run = client.run("print('ran'); 6 * 7", channel=channel)
     assert run.result == "42"

@@ -253,7 +253,7 @@ fn control_answers_while_cells_wait_for_each_other() {
 fn a_subshell_that_does_not_exist_is_refused() {
     let mut kernel = TestKernel::start();
     let sent = kernel.execute_in("nowhere", "ok");
-    assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshell");
+    assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshellError");
     let sent = kernel.execute("ok");
     kernel.ran(&sent, "ok");
 }

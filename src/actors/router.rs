@@ -183,7 +183,7 @@ impl Router {
         }
         let request = Arc::new(Request::execute(job, content, self.publisher.clone(), None));
         match (caller, mode) {
-            (Err(problem), _) => request.refuse("UnknownSubshell", &problem.to_string()),
+            (Err(problem), _) => request.refuse("UnknownSubshellError", &problem.to_string()),
             (_, Err(problem)) => request.refuse("RunModeError", &problem.to_string()),
             (_, Ok(RunMode::Thread(options))) => shell.addr.do_send(DispatchToChild(request, options)),
             (Ok(caller), Ok(RunMode::Queue | RunMode::Task)) => caller.addr.do_send(Dispatch(request)),
@@ -283,7 +283,7 @@ impl Handler<DeleteSubshell> for Router {
         match subshells.delete(&id) {
             Ok(caller) => caller.addr.do_send(WhenEnded(promise)),
             Err(problem) => {
-                let (ename, evalue) = ("UnknownSubshell".to_owned(), problem.to_string());
+                let (ename, evalue) = ("UnknownSubshellError".to_owned(), problem.to_string());
                 promise.complete(Outcome::Lost { ename, evalue });
             }
         }

@@ -141,7 +141,7 @@ impl Subshells {
             SubshellRequest::Delete(DeleteSubshellRequest { subshell_id }) => match self.delete(&subshell_id)
             {
                 Ok(_) => request.answer(&DeleteSubshellReply { status: reply::Ok }),
-                Err(problem) => request.refuse("UnknownSubshell", &problem.to_string()),
+                Err(problem) => request.refuse("UnknownSubshellError", &problem.to_string()),
             },
             SubshellRequest::List => {
                 request.answer(&ListSubshellReply { status: reply::Ok, subshell_id: self.ids() });

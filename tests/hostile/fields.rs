@@ -149,8 +149,8 @@ fn a_subshell_id_of_any_text_is_only_unknown() {
     let mut kernel = TestKernel::start();
     for id in ["\0", "\n", "../..", "\u{1f980}", &"x".repeat(1_000_000)] {
         let sent = send_cell(&mut kernel, Channel::Shell, &json!({"subshell_id": id}), &json!({}));
-        assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshell");
+        assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshellError");
         let sent = kernel.ask_to_delete(id);
-        assert_eq!(kernel.refused(Channel::Control, &sent), "UnknownSubshell");
+        assert_eq!(kernel.refused(Channel::Control, &sent), "UnknownSubshellError");
     }
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,23 @@ def test_the_tests_that_reliability_names_are_there() -> None:
     for test, where in named:
         text = (page.parent / where).read_text()
         assert re.search(rf"(?:def|fn) {test}\(", text), f"there is no {test} in {where}"
+
+
+def test_sections_that_differences_and_links_name_are_there() -> None:
+    differences = tomllib.loads((ROOT / "tests/peers/differences.toml").read_text())["difference"]
+    page = ROOT / "docs/compatibility.md"
+    missing = {entry["anchor"] for entry in differences} - _anchors(page)
+    assert not missing, f"{page.name} has no section {sorted(missing)}"
+    for source in DOCS:
+        for link, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", source.read_text()):
+            target = source.parent / link if link else source
+            assert target.suffix != ".md" or anchor in _anchors(target), f"{source.name} links to {link}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names under which the sections of a page can be linked to, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_actor_and_every_folder_is_described() -> None:

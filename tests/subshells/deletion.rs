@@ -33,12 +33,12 @@ fn deleting_a_busy_subshell_answers_all_its_cells() {
         let mut cells: Vec<&Sent> = cells.iter().collect();
         assert_eq!(
             kernel.shell.replies(&cells),
-            ["aborted", "aborted", "aborted", "error:UnknownSubshell", "error:SubshellDeleted"]
+            ["aborted", "aborted", "aborted", "error:UnknownSubshellError", "error:SubshellDeleted"]
         );
         cells.extend([&deleted, &listed]);
         let published = kernel.iopub.stories(&cells, |last| last == "idle");
         assert_eq!(published[..3], ["busy idle"; 3]);
-        assert_eq!(published[3..5], ["busy error:UnknownSubshell idle", "error:SubshellDeleted idle"]);
+        assert_eq!(published[3..5], ["busy error:UnknownSubshellError idle", "error:SubshellDeleted idle"]);
         assert_eq!(published[5..], ["busy idle"; 2]);
         // Its end publishes nothing: a further message fails the test.
         drop(gate);
@@ -131,7 +131,7 @@ fn deleting_a_subshell_whose_cells_fail_or_end_at_that_moment_answers_each_cell_
         let replies = kernel.shell.replies(&all[..5]);
         for (story, reply) in stories.iter().zip(replies) {
             let outcome = format!("{story}; {reply}");
-            let refused = "busy error:UnknownSubshell idle; error:UnknownSubshell";
+            let refused = "busy error:UnknownSubshellError idle; error:UnknownSubshellError";
             assert!([RAN, FAILED, ABORTED, refused].contains(&&*outcome), "{outcome}");
             seen.insert(outcome);
         }

@@ -60,11 +60,11 @@ fn an_unknown_subshell_is_refused_and_aborts_nothing() {
         for code in ["print never", "# task\nprint never", "# thread\nprint never", "# queue\nprint never"] {
             let sent = kernel.execute_in(id, code);
             let (ename, evalue) = kernel.cell_refused(Channel::Shell, &sent);
-            assert_eq!(ename, "UnknownSubshell");
+            assert_eq!(ename, "UnknownSubshellError");
             assert!(evalue.contains(&format!("{id:?}")), "{evalue}");
         }
         let sent = kernel.ask_to_delete(id);
-        assert_eq!(kernel.refused(Channel::Control, &sent), "UnknownSubshell");
+        assert_eq!(kernel.refused(Channel::Control, &sent), "UnknownSubshellError");
     }
     assert_eq!(kernel.started().len(), 0);
     kernel.release(&main, gate);
@@ -79,11 +79,11 @@ fn a_subshell_is_deleted_once() {
     assert_eq!(kernel.next_ended(), caller.spec.name);
     for channel in BOTH {
         let sent = kernel.send(channel, ALICE, &DeleteSubshellRequest { subshell_id: id.clone() });
-        assert_eq!(kernel.refused(channel, &sent), "UnknownSubshell");
+        assert_eq!(kernel.refused(channel, &sent), "UnknownSubshellError");
     }
     for code in ["print never", "# task\nprint never", "# thread\nprint never"] {
         let sent = kernel.execute_in(&id, code);
-        assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshell");
+        assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshellError");
     }
     assert_eq!(kernel.subshells(), Vec::<String>::new());
 }
@@ -141,7 +141,7 @@ fn subshells_that_are_switched_off_are_refused() {
         }
     }
     let sent = kernel.execute_in("a", "print never");
-    assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshell");
+    assert_eq!(kernel.cell_refused(Channel::Shell, &sent).0, "UnknownSubshellError");
     let sent = kernel.execute("# thread\nok");
     assert_eq!(kernel.outcome(&sent), RAN);
     let sent = kernel.send(Channel::Shell, ALICE, &KernelInfoRequest {});
@@ -195,5 +195,5 @@ fn two_clients_share_subshells_and_get_their_own_replies() {
     kernel.iopub.busy(&deleted);
     kernel.iopub.idle(&deleted);
     let late = send(&mut kernel, "alice", "print never");
-    assert_eq!(kernel.cell_refused(Channel::Shell, &late).0, "UnknownSubshell");
+    assert_eq!(kernel.cell_refused(Channel::Shell, &late).0, "UnknownSubshellError");
 }

@@ -69,6 +69,7 @@ class OutStream(Publishing, io.TextIOBase):
         self._init_publishing()
         self._stream = stream
         self._fd = fd
+        self._master_pid = os.getpid()
         self.name = name
         self._isatty = False
         self._echo: TextIO | None = None
@@ -103,6 +104,10 @@ class OutStream(Publishing, io.TextIOBase):
     def _thread_to_parent(self) -> ThreadOutput:
         """Lets ipyparallel release the output of its thread."""
         return ThreadOutput()
+
+    def _is_master_process(self) -> bool:
+        """Whether this is the process of the kernel, and not one that a cell has forked."""
+        return os.getpid() == self._master_pid
 
     def register_hook(self, hook: Any) -> None:
         """Calls `hook` with a ``stream`` message for each text that this thread writes; see `Publishing`."""

@@ -55,3 +55,15 @@ def test_a_library_makes_a_stream_of_its_own(client: Client, name: str, where: s
         "log.flush()"
     )
     assert getattr(run, where) == "logged True\n"
+
+
+def test_a_stream_knows_the_process_of_the_kernel(client: Client) -> None:
+    run = client.run(
+        "import multiprocessing, sys\n"
+        "def tell(): print(sys.stdout._is_master_process(), sys.stderr._is_master_process())\n"
+        "tell()\n"
+        "child = multiprocessing.get_context('fork').Process(target=tell)\n"
+        "child.start()\n"
+        "child.join()"
+    )
+    assert run.stdout == "True True\nFalse False\n"

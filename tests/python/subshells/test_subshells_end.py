@@ -184,7 +184,7 @@ def test_code_makes_and_deletes_subshells(client: Client, how: str) -> None:
     assert subshell_id[:8] not in (client.run("callboard.Caller.all_callers()").result or "")
     run = client.run(f"await kernel.delete_subshell({subshell_id!r})")
     assert run.error["ename"] == "RuntimeError"
-    assert "UnknownSubshell" in run.error["evalue"]
+    assert "UnknownSubshellError" in run.error["evalue"]
     assert subshell_id in run.error["evalue"]
 
 

@@ -1,0 +1,1 @@
+"""The tests of other projects, with callboard as their kernel: `scripts/peers`."""

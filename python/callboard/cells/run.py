@@ -88,13 +88,15 @@ class CellRunner:
                 cell.phase = IN_USER_CODE
                 if cell.stop_request is not NO_STOP:
                     raise KeyboardInterrupt
-                reply = await self._kernel.do_execute(
+                answer: Any = self._kernel.do_execute(
                     cell.code,
                     request.silent,
                     request.store_history,
                     request.user_expressions,
                     cell_meta=cell.parent.metadata,
                 )
+                # That of a library may be no coroutine function.
+                reply = answer if type(answer) is dict else await answer
             finally:
                 cell.phase = ANSWERING
             if reply["status"] == "ok" and cell.stop_request is CANCELLED and not task.is_being_cancelled():

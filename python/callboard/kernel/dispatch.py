@@ -6,13 +6,14 @@ import contextvars
 import logging
 import traceback
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import context
 from ..cells.queue import CellQueue
 from ..ipython.shell.errors import text_of
 from ..requests import comms
 from ..util.json import encode
+from .library_attributes import has_own_answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,8 +112,18 @@ class Dispatcher:
         if request.msg_type == "execute_request":
             if request.begin():
                 self._runner.start(caller, self._shells.main, request, contextvars.copy_context())
-        elif self.handlers is None or not self.handlers.take(caller, request):
+        elif not self._give_to_library(caller, request):
             contextvars.copy_context().run(self._answer, request, self._handle_introspection)
+
+    def _give_to_library(self, caller: Caller, request: _core.Request) -> bool:
+        """Gives a request to the handler or the method of a library, if one has replaced the kernel's own."""
+        if self.handlers is not None and self.handlers.take(caller, request):
+            return True
+        kernel: Any = self._shells.main.kernel
+        if not has_own_answer(kernel, request.msg_type):
+            return False
+        kernel._handlers.give(caller, request, getattr(kernel, request.msg_type))
+        return True
 
     def _answer(self, request: _core.Request, handle: Callable[[_core.Request], None]) -> None:
         """Handles a request that is not a cell. Any failure becomes an error reply."""

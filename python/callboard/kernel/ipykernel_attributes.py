@@ -269,21 +269,23 @@ class Handling(Base):
         await self._handlers.run_cell(parent)
 
     async def complete_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        await self._reply(stream, ident, parent, "do_complete")
+        content = parent["content"]
+        await self._reply(stream, ident, parent, self.do_complete(content["code"], content.get("cursor_pos")))
 
     async def inspect_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        await self._reply(stream, ident, parent, "do_inspect")
+        content = parent["content"]
+        level, omitted = content.get("detail_level") or 0, set(content.get("omit_sections") or ())
+        reply = self.do_inspect(content["code"], content.get("cursor_pos"), level, omitted)
+        await self._reply(stream, ident, parent, reply)
 
     async def is_complete_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        await self._reply(stream, ident, parent, "do_is_complete")
+        await self._reply(stream, ident, parent, self.do_is_complete(parent["content"]["code"]))
 
     async def history_request(self, stream: Any, ident: Any, parent: Message) -> None:
-        await self._reply(stream, ident, parent, "do_history")
+        await self._reply(stream, ident, parent, self.do_history(**parent["content"]))
 
-    async def _reply(self, stream: Any, ident: Any, parent: Message, method: str) -> None:
-        """Answers a request with what this method of the kernel returns."""
-        known = inspect.signature(getattr(self, method)).parameters
-        content = getattr(self, method)(**{name: part for name, part in parent["content"].items() if name in known})
+    async def _reply(self, stream: Any, ident: Any, parent: Message, content: Any) -> None:
+        """Answers a request with what a method has returned."""
         if inspect.isawaitable(content):
             content = await content
         reply_type = parent["header"]["msg_type"].replace("_request", "_reply")

@@ -94,3 +94,10 @@ class AppAttributes:
             f"{_OF_APP}:ConnectionAttributes",
         )
     )
+
+
+def has_own_answer(kernel: Any, msg_type: str) -> bool:
+    """Whether a library has replaced the method of the kernel or its class that answers requests of this type, such as
+    ``do_complete``."""
+    name = f"do_{msg_type.removesuffix('_request')}"
+    return name in vars(kernel) or not isinstance(getattr(type(kernel), name, None), LateAttribute)

@@ -192,8 +192,13 @@ class RequestHandlers:
             if request.begin():
                 request.finish(True)
             return True
+        self.give(caller, request, replaced[request.msg_type])
+        return True
+
+    def give(self, caller: Caller, request: Request, handler: Any) -> None:
+        """Gives a request that is no cell to a handler, in the thread that would answer it."""
         if not request.begin():
-            return True
+            return
         context = contextvars.copy_context()
         context.run(current_parent.set, request.parent())
         handled = self._remember(HandledRequest(request, caller, self._kernel.shell))
@@ -201,7 +206,7 @@ class RequestHandlers:
         try:
             # Interrupts hit it.
             self._interrupts.in_handler = is_main
-            left = context.run(handled.call, replaced[request.msg_type], self._stream(request))
+            left = context.run(handled.call, handler, self._stream(request))
         finally:
             if is_main:
                 self._interrupts.in_handler = False
@@ -210,7 +215,6 @@ class RequestHandlers:
             assert loop is not None
             before, self._last_start = self._last_start, Pending()
             loop.spawn(self._go_on, handled, left, before, self._last_start, context=context, name="handler")
-        return True
 
     async def _go_on(
         self, task: Task, handled: HandledRequest, left: Awaitable[Any], before: Pending[None], start: Pending[None]

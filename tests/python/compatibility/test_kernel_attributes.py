@@ -224,6 +224,11 @@ def test_code_ends_the_kernel(fresh_kernel: Kernel, fresh_client: Client, ending
     assert fresh_kernel.wait_end() == 0
 
 
+def test_the_io_loop_s_stop_ends_the_kernel(fresh_kernel: Kernel, fresh_client: Client) -> None:
+    assert fresh_client.run("get_ipython().kernel.io_loop.stop(); 'last'").result == "'last'"
+    assert fresh_kernel.wait_end() == 0
+
+
 def test_a_manager_that_restarts_kernels_restarts_one_that_asks_for_it(start_kernel: Callable[..., Kernel]) -> None:
     kernel = start_kernel()
     before = kernel.process.pid

@@ -89,7 +89,9 @@ def test_a_handler_gets_requests_of_both_channels_and_replies(
     ["kernel_info_request", "comm_info_request", "complete_request", "inspect_request", "history_request"],
 )
 def test_a_handler_that_calls_the_original_is_answered_as_before(client: Client, channel: str, msg_type: str) -> None:
-    content = {"code": "prin", "cursor_pos": 4, "hist_access_type": "tail", "n": 0, "raw": True, "output": False}
+    content: dict[str, object] = {"code": "prin", "cursor_pos": 4}
+    if msg_type == "history_request":
+        content = {"hist_access_type": "tail", "n": 0, "raw": True, "output": False}
     before = client.ask(msg_type, content, channel=channel)
     body = f"await kernel.{msg_type}(stream, ident, parent)"
     install(client, msg_type, body, kind="async def", channel=channel)
@@ -256,3 +258,42 @@ def test_nothing_is_claimed_by_looking(client: Client) -> None:
     assert client.ask("kernel_info_request")["status"] == "ok"
     assert not client.replied(msg_id)
     client.finish(msg_id)
+
+
+# -- methods that answer ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("owner", ["kernel", "type(kernel)"])
+@KINDS
+def test_a_replaced_do_complete_answers_and_calls_the_original(client: Client, owner: str, kind: str) -> None:
+    """As the SQL magics of Databricks and others do, which complete what is behind them."""
+    of_class = owner != "kernel"
+    client.run(
+        f"original = {owner}.do_complete\n"
+        f"{kind} do_complete({'self, ' if of_class else ''}code, cursor_pos):\n"
+        f"    found = original({'self, ' if of_class else ''}code[5:], cursor_pos - 5)\n"
+        "    found['cursor_start'] += 5\n"
+        "    return {**found, 'mine': True}\n"
+        f"{owner}.do_complete = do_complete"
+    )
+    reply = client.ask("complete_request", {"code": "%sql prin", "cursor_pos": 9})
+    assert (reply["mine"], reply["matches"], reply["cursor_start"]) == (True, ["print"], 5)
+    client.run(f"{owner}.do_complete = original" if of_class else "del kernel.do_complete")
+    reply = client.ask("complete_request", {"code": "prin", "cursor_pos": 4})
+    assert reply["matches"] == ["print"]
+    assert "mine" not in reply
+
+
+@KINDS
+def test_a_replaced_do_execute_gets_the_cells(client: Client, kind: str) -> None:
+    client.run(
+        f"{kind} do_execute(code, silent, store_history=True, user_expressions=None, allow_stdin=False, **more):\n"
+        "    print('got', code)\n"
+        "    if code == 'put it back': del kernel.do_execute\n"
+        "    return {'status': 'ok', 'execution_count': 0, 'mine': 1}\n"
+        "kernel.do_execute = do_execute"
+    )
+    run = client.run("code of a cell")
+    assert (run.stdout, run.reply["mine"]) == ("got code of a cell\n", 1)
+    client.run("put it back")
+    assert client.run("'as before'").result == "'as before'"

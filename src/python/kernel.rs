@@ -240,7 +240,7 @@ impl Kernel {
 
     /// Sends a message whose header (JSON) the caller has made: on iopub, or to a client on `shell` or `control`, whose
     /// identities are `idents`; on iopub these are the topic. Waits, with the GIL released, while clients are far behind.
-    #[allow(clippy::too_many_arguments)] // the parts of a message
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)] // the parts of a message, as PyO3 extracts them
     #[pyo3(signature = (channel, msg_type, header, parent_header, content, metadata=None, buffers=None, idents=Vec::new()))]
     fn send(
         &self,

@@ -131,7 +131,11 @@ impl Kernel {
         Self {
             inner: Arc::new(kernel),
             capture: SharedCapture::default(),
-            connection_file: connection_file.to_string_lossy().into_owned(),
+            // Cells change the current directory.
+            connection_file: std::path::absolute(&connection_file)
+                .unwrap_or(connection_file)
+                .to_string_lossy()
+                .into_owned(),
             ipython_args: settings.ipython,
             connection: serde_json::to_vec(&connection).unwrap_or_default(),
             isolated_subshells: settings.subshells.isolated_subshells,

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import callboard
 import pytest
-from support import without_colours
+from kernels_by_hand import Started, write_connection
+from support import Client, without_colours
 
 if TYPE_CHECKING:
-    from support import Client, Kernel
+    from support import Kernel
 
 PACKAGE = Path(callboard.__file__).parent
 
@@ -168,6 +169,15 @@ def test_the_connection_is_that_of_the_kernel(client: Client, kernel: Kernel) ->
     named = client.run(f"ipykernel.get_connection_info({kernel.connection_file!r}, unpack=True) == info")
     assert named.result == "True"
     assert client.run("ipykernel.connect.write_connection_file.__module__").result == "'jupyter_client.connect'"
+
+
+def test_the_connection_file_is_found_from_any_folder(way: str, tmp_path: Path) -> None:
+    """With ipykernel, a kernel that was given a relative path cannot tell it any more."""
+    file = write_connection(tmp_path)
+    with Started(way, tmp_path, "-f", "connection.json") as started, Client(file, started.process) as client:
+        client.subscribe()
+        client.run("import os; os.chdir('/')")
+        assert client.run("import ipykernel; ipykernel.get_connection_file()").result == repr(file)
 
 
 def test_the_running_kernel_and_application_are_found(client: Client) -> None:

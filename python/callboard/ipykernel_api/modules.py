@@ -30,6 +30,7 @@ _VERSION = {
 
 _COMMS, _COMPILER, _DISPLAY = "callboard.requests.comms", "callboard.ipython.compiler", "callboard.ipython.display"
 _KERNEL, _KERNELBASE = "callboard.kernel.kernel", "callboard.kernel.kernelbase"
+_SESSION = "callboard.kernel.session"
 _JSON, _SHELL, _STREAM = (
     "callboard.ipykernel_api.jsonutil",
     "callboard.ipython.shell.shell",
@@ -56,7 +57,7 @@ TABLE: dict[str, dict[str, str]] = {
     "ipykernel.connect": _CONNECT,
     "ipykernel.displayhook": {_DISPLAY: "ZMQShellDisplayHook", _JSON: "encode_images json_clean"},
     "ipykernel.eventloops": {"callboard.ipython.gui": "enable_gui loop_map register_integration"},
-    "ipykernel.iostream": {_STREAM: "OutStream"},
+    "ipykernel.iostream": {_STREAM: "OutStream", _SESSION: "BackgroundSocket=Channel IOPubThread"},
     "ipykernel.ipkernel": {
         _KERNEL: "IPythonKernel Kernel=IPythonKernel",
         _KERNELBASE: "KernelBase=Kernel",

@@ -28,7 +28,7 @@ NAMES = {
     "ipykernel.connect": "connect_qtconsole get_connection_file get_connection_info write_connection_file",
     "ipykernel.displayhook": "ZMQShellDisplayHook",
     "ipykernel.eventloops": "enable_gui loop_map register_integration",
-    "ipykernel.iostream": "OutStream",
+    "ipykernel.iostream": "BackgroundSocket IOPubThread OutStream",
     "ipykernel.ipkernel": "IPythonKernel KernelBase ZMQInteractiveShell",
     "ipykernel.jsonutil": "encode_images json_clean",
     "ipykernel.kernelapp": "IPKernelApp IPythonKernel ZMQInteractiveShell get_connection_file",
@@ -94,6 +94,13 @@ def test_an_object_is_of_the_class_that_ipykernel_has(client: Client, expression
     assert client.run("import pickle; pickle.loads(pickle.dumps(cls)) is cls").result == "True"
 
 
+def test_the_socket_and_the_thread_of_iopub_are_those_of_ipykernel(client: Client) -> None:
+    """ipyparallel and ``ipykernel.inprocess`` import the classes."""
+    client.run("from ipykernel.iostream import BackgroundSocket, IOPubThread\nkernel = get_ipython().kernel")
+    assert client.run("isinstance(kernel.iopub_socket, BackgroundSocket)").result == "True"
+    assert client.run("isinstance(kernel.iopub_thread, IOPubThread)").result == "True"
+
+
 @pytest.mark.parametrize("expression", CLASSES)
 def test_the_source_of_a_class_is_found(client: Client, expression: str) -> None:
     client.run(f"import inspect\ncls = type({expression})")
@@ -137,6 +144,8 @@ def test_other_modules_are_those_of_the_installed_package(client: Client, *, has
     assert run.status == "ok"
     folder = client.run("ipykernel.__path__[0]").result
     assert client.run("os = __import__('os'); os.path.dirname(ipykernel.kernelspec.__file__)").result == folder
+    run = client.run("from ipykernel.inprocess.ipkernel import InProcessInteractiveShell, InProcessKernel")
+    assert run.status == "ok", run.traceback
     # They work with the kernel that runs.
     assert client.run("ipykernel.embed.IPKernelApp is type(get_ipython().parent)").result == "True"
 

@@ -120,7 +120,8 @@ def check_kernelspec(place: Path, kernel: str) -> str | None:
 def report(suite: Suite, here: Run, reference: Run, differences: list[Difference], seconds: float) -> list[str]:
     """Prints what a suite came to on callboard. Returns what is wrong."""
     named = {difference.test: difference for difference in differences if difference.suite == suite.name}
-    verdict = compare(here.outcomes(), reference.outcomes(), named)
+    sometimes = {test for test, difference in named.items() if difference.sometimes}
+    verdict = compare(here.outcomes(), reference.outcomes(), named, sometimes)
     kernels = ", ".join(f"{count} {name}" for name, count in here.kernels().most_common())
     print(
         f"{suite.name} {suite.version}: {len(verdict.passed)} pass, {len(verdict.named)} named differences, "

@@ -45,6 +45,12 @@ def test_a_named_test_that_passes_is_a_problem() -> None:
     assert verdict.problems == ["is named as a difference, and is none: a"]
 
 
+def test_a_named_test_that_fails_only_sometimes_may_pass_but_must_exist() -> None:
+    assert compare({"a": "passed"}, {"a": "passed"}, ["a"], ["a"]).problems == []
+    assert compare({"a": "failed"}, {"a": "passed"}, ["a"], ["a"]).named == ["a"]
+    assert compare({}, {}, ["a"], ["a"]).outdated == ["a"]
+
+
 def test_a_named_test_that_fails_on_both_or_does_not_exist_is_a_problem() -> None:
     verdict = compare({"a": "failed"}, {"a": "failed"}, ["a", "gone"])
     assert (verdict.on_neither, verdict.outdated) == (["a"], ["a", "gone"])

@@ -1,8 +1,16 @@
 """callboard: a Jupyter kernel for Python, written in Rust as a system of actors."""
 
-from __future__ import annotations
+# The first step of a kernel: no module of the standard library is imported before it. The program is the command
+# `callboard`, or `python -m`, which calls itself "-m" while it looks for the module.
+import sys
 
-from ._core import __version__
+_program = (getattr(sys, "argv", None) or [""])[0]
+if _program.endswith("/callboard") or (_program == "-m" and "callboard" in sys.orig_argv):
+    from .util.search_path import hide_current_folder
+
+    hide_current_folder()
+
+from ._core import __version__  # noqa: E402
 
 # typing's own would take a fifth of the time until the kernel listens.
 TYPE_CHECKING = False
@@ -39,7 +47,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # Imported lazily: a kernel listens before it needs any of them.
     if name not in _MODULES:
         msg = f"module {__name__!r} has no attribute {name!r}"

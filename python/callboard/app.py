@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any, TextIO
 
 from IPython.core.application import BaseIPythonApplication
@@ -22,6 +23,7 @@ from .ipykernel_api import modules
 from .ipython.shell.shell import ZMQDisplayPublisher, ZMQInteractiveShell
 from .kernel.kernel import IPythonKernel
 from .kernel.library_attributes import AppAttributes
+from .util import search_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +91,28 @@ class IPKernelApp(AppAttributes, BaseIPythonApplication, InteractiveShellApp):
         if argv:
             super().parse_command_line(argv)
 
+    def init_path(self) -> None:
+        """Lets cells import from the current folder, unless ``ignore_cwd`` or PYTHONSAFEPATH is set. (The kernelspec
+        starts Python with ``-P``, after which IPython's own does nothing.)"""
+        search_path.show_current_folder(with_current=not (self.ignore_cwd or os.environ.get("PYTHONSAFEPATH")))
+        patches.put("sys:meta_path", search_path.LibraryFinder())
+
+    def _exec_file(self, fname: str, shell_futures: bool = False) -> None:
+        """Runs a startup file. Its failure is on the terminal, and ends neither the kernel nor the files after it."""
+        try:
+            super()._exec_file(fname, shell_futures)
+        except SystemExit as error:
+            if error.code:
+                self.log.warning("%s has called sys.exit(%r): that ends the file, not the kernel", fname, error.code)
+        except BaseException as error:  # noqa: BLE001 - user code
+            self.log.error("The startup file %s has failed:\n%s", fname, _format(error, fname))
+
+    def init_extensions(self) -> None:
+        try:
+            super().init_extensions()
+        except SystemExit as error:
+            self.log.warning("An IPython extension has called sys.exit(%r): those after it are not loaded", error.code)
+
     def init_crash_handler(self) -> None:
         """Leaves ``sys.excepthook`` alone: a traceback in the log says more than a crash report."""
 
@@ -141,6 +165,14 @@ def _with_file(function: Callable[..., Any], position: int, file: TextIO) -> Cal
         return function(*args, **kwargs)
 
     return with_file
+
+
+def _format(error: BaseException, file: str) -> str:
+    """The traceback of an exception, from the code of this file on."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename != os.path.realpath(file):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(error.with_traceback(frame))).rstrip()
 
 
 def _subclasses(cls: type[Any]) -> set[type[Any]]:

@@ -25,7 +25,8 @@ def spec(
 ) -> dict[str, Any]:
     """The content of ``kernel.json`` for this Python."""
     kernel: dict[str, Any] = json.loads((RESOURCES / "kernel.json").read_text())
-    kernel["argv"] = [sys.executable, "-m", "callboard", "-f", "{connection_file}", *(extra_arguments or [])]
+    # -P keeps a callboard.py or a types.py of the current folder from being imported before this package is.
+    kernel["argv"] = [sys.executable, "-P", "-m", "callboard", "-f", "{connection_file}", *(extra_arguments or [])]
     if not _core.has_curve:
         # The packaged kernel.json is that of a build with CURVE.
         del kernel["metadata"]["supported_encryption"]

@@ -6,6 +6,7 @@ import os
 import sys
 
 from . import _core
+from .util import search_path
 
 # Keep imports out of the module: these run before the kernel listens.
 TYPE_CHECKING = False
@@ -22,6 +23,8 @@ def main(args: list[str]) -> int:
     Requests that need no Python are answered from the first line on: the actors are started before IPython is
     imported.
     """
+    # Again for programs that call this function.
+    search_path.hide_current_folder()
     # Programs look for this name, to know that they run in a notebook.
     sys.argv[:] = [os.path.join(os.path.dirname(__file__), "ipykernel_launcher.py"), *args]
     core = _core.start(args, sys.version)

@@ -141,8 +141,9 @@ TABLE: dict[str, Patch] = _table(
         FinderPatch(
             "sys:meta_path",
             "list",
-            "Applies the rows of anyio, trio and uvloop when these are imported.",
-            until="these rows are gone",
+            "Applies the rows of anyio, trio and uvloop when these are imported; finds what the kernel imports late "
+            "without the folders that cells have put on sys.path.",
+            until="these rows are gone, and nothing is imported late",
         ),
         ModulesPatch(
             "sys:modules",
@@ -163,8 +164,15 @@ TABLE: dict[str, Patch] = _table(
             "Asks in the frontend.",
             until="never: ipykernel and other kernels replace it as well",
         ),
-        Patch("builtins:exit", "Quitter", "Ends the kernel when the cell has been answered.", until="never"),
-        Patch("builtins:quit", "Quitter", "Ends the kernel when the cell has been answered.", until="never"),
+        *(
+            Patch(
+                target,
+                "Quitter",
+                "Raises SystemExit without closing standard input. IPython hides it while a cell runs.",
+                until="IPython leaves it alone, and closing standard input does no harm",
+            )
+            for target in ("builtins:exit", "builtins:quit")
+        ),
         Patch("builtins:get_ipython", "absent", _EACH_SHELL, until="never: IPython sets and resets it around cells"),
         Patch(
             "faulthandler:enable",
@@ -329,6 +337,12 @@ TABLE: dict[str, Patch] = _table(
             "Makes the class of the lexer once, and not for each frame.",
             upstream=_SLOW_TRACEBACKS,
             until="stack_data keeps it",
+        ),
+        Patch(
+            "IPython.core.ultratb:get_line_number_of_frame",
+            "function(frame)",
+            "Counts the lines of cells in linecache: their files are not written.",
+            until="IPython asks linecache",
         ),
         Patch(
             "pygments.formatters.terminal256:Terminal256Formatter._setup_styles",

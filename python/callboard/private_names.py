@@ -93,9 +93,9 @@ TABLE: tuple[PrivateName, ...] = (
     ),
     PrivateName(
         "sys:_getframe",
-        "The frame that a signal handler gets; the code that starts a thread. It is documented; inspect.currentframe() "
-        "needs inspect.",
-        ("context_inheritance.py", "nested_loops/sigint.py"),
+        "The frame that a signal handler gets; that of a caller; the code that starts a thread. It is documented; "
+        "inspect.currentframe() needs inspect.",
+        ("context_inheritance.py", "ipython/shell/shell.py", "nested_loops/sigint.py"),
         _PYTHON,
     ),
     PrivateName(
@@ -116,17 +116,11 @@ TABLE: tuple[PrivateName, ...] = (
         ("launch.py",),
         _PYTHON,
     ),
-    PrivateName(
-        "_sha1:sha1",
-        "hashlib loads OpenSSL, a tenth of the memory of an idle kernel. Where it is missing, hashlib is used.",
-        ("ipython/compiler.py",),
-        _PYTHON,
-    ),
     # -- IPython and traitlets --------------------------------------------------------------------------------------
     PrivateName(
         "traitlets:HasTraits._trait_values",
         "Reads a trait without its descriptor, which takes ten times as long, or without making its default.",
-        ("ipython/display.py", "ipython/history.py", "kernel/kernel.py"),
+        ("ipython/display.py", "kernel/kernel.py"),
         "traitlets 5.14",
     ),
     PrivateName(
@@ -147,6 +141,12 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         f"{_HISTORY}._switch_to_memory_history",
         "What IPython does if it cannot begin a session, which here happens later.",
+        ("ipython/history.py",),
+        _IPYTHON,
+    ),
+    PrivateName(
+        f"{_HISTORY}._run_sql",
+        "All reading goes through it: a file that is locked has no rows, and is not moved aside.",
         ("ipython/history.py",),
         _IPYTHON,
     ),
@@ -211,6 +211,12 @@ TABLE: tuple[PrivateName, ...] = (
         f"{_SHELL}._format_exception_for_storage",
         "What the history keeps of an exception; here also of one whose text cannot be had.",
         ("ipython/shell/errors.py",),
+        _IPYTHON,
+    ),
+    PrivateName(
+        "IPython.core.shellapp:InteractiveShellApp._exec_file",
+        "Runs a startup file: here one that fails does not keep the others from running.",
+        ("app.py",),
         _IPYTHON,
     ),
     PrivateName(

@@ -131,6 +131,14 @@ fn launch(py: Python<'_>, python: &Path, args: &[String]) -> PyResult<i32> {
     sys.getattr("modules")?.set_item("callboard._core", core)?;
     let program = std::env::args().next().unwrap_or_default();
     sys.setattr("argv", [&[program], args].concat())?;
+    // PYTHONPATH may name the current folder: its files must not be imported.
+    let search_path = PyModule::from_code(
+        py,
+        ffi::c_str!(include_str!("../../python/callboard/util/search_path.py")),
+        c"callboard/util/search_path.py",
+        c"callboard.util.search_path",
+    )?;
+    search_path.call_method0("hide_current_folder")?;
     // A binary that runs from a source tree (`cargo run`) imports the package of that tree first.
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/python");
     let path = sys.getattr("path")?;

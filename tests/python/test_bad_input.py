@@ -176,7 +176,9 @@ def test_a_startup_file_that_fails_does_not_end_the_kernel(start_kernel: Callabl
     kernel = start_kernel(IPYTHONDIR=str(tmp_path / "ipython"))
     with kernel.connect() as client:
         assert client.run("from_startup").result == "'here'"
-    assert "startup files" in kernel.terminal
+    assert "10-broken.py has failed" in kernel.terminal
+    assert "line 1, in <module>\n    1/0\n" in kernel.terminal
+    assert "ZeroDivisionError: division by zero" in kernel.terminal
 
 
 @pytest.fixture

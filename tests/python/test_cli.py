@@ -49,7 +49,7 @@ def test_install_for_the_user_makes_a_complete_kernelspec(env: dict[str, str], t
     folder = tmp_path / "data" / "kernels" / "callboard"
     assert str(folder) in done.stdout
     spec = spec_in(folder)
-    assert spec["argv"] == [sys.executable, "-m", "callboard", "-f", "{connection_file}"]
+    assert spec["argv"] == [sys.executable, "-P", "-m", "callboard", "-f", "{connection_file}"]
     assert spec["display_name"] == "Python 3 (callboard)"
     assert spec["language"] == "python"
     assert spec["interrupt_mode"] in ("message", "signal")
@@ -113,7 +113,7 @@ def test_jupyter_sees_the_kernelspec(env: dict[str, str]) -> None:
     listed = jupyter(env, "jupyter_client.kernelspecapp", "list", "--json")
     assert listed.returncode == 0, listed.stderr
     found = json.loads(listed.stdout)["kernelspecs"]["mine"]
-    assert found["spec"]["argv"][1:3] == ["-m", "callboard"]
+    assert found["spec"]["argv"][1:4] == ["-P", "-m", "callboard"]
     assert Path(found["resource_dir"]).name == "mine"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
+
+
+logger = logging.getLogger("callboard.imports")
 
 
 class ImportHook:
@@ -51,7 +55,7 @@ def after_import(callbacks: Mapping[str, Callable[[ModuleType], None]]) -> Impor
     for name, callback in callbacks.items():
         module = sys.modules.get(name)
         if module is not None:
-            callback(module)
+            _call(callback, module)
 
     def change(spec: ModuleSpec, loader: Any) -> None:
         exec_module = loader.exec_module
@@ -59,8 +63,16 @@ def after_import(callbacks: Mapping[str, Callable[[ModuleType], None]]) -> Impor
         def exec_and_call(module: ModuleType) -> None:
             del loader.exec_module
             exec_module(module)
-            callbacks[spec.name](module)
+            _call(callbacks[spec.name], module)
 
         loader.exec_module = exec_and_call
 
     return ImportHook(callbacks, change)
+
+
+def _call(callback: Callable[[ModuleType], None], module: ModuleType) -> None:
+    try:
+        callback(module)
+    except (ImportError, AttributeError) as error:
+        # A file of the user's may have the name of a library: importing it is no error.
+        logger.debug("%s is not the library of this name: %s", getattr(module, "__file__", module.__name__), error)

@@ -7,6 +7,7 @@
 mod async_exc_guard;
 mod buffer;
 mod caller;
+mod cell_file;
 pub mod embed;
 mod hooks;
 mod kernel;
@@ -32,6 +33,8 @@ pub mod _core {
     use super::buffer::Buffer;
     #[pymodule_export]
     use super::caller::{Cancel, Inbox, PyCallerHandle, thread_options};
+    #[pymodule_export]
+    use super::cell_file::cell_file;
     #[pymodule_export]
     use super::hooks::set_wakeup_hooks;
     #[pymodule_export]

@@ -4,6 +4,7 @@
 //! buffer…]` ("The Wire Protocol" in the Jupyter messaging specification). The four dicts are kept as raw JSON and read
 //! once each; buffers are never read. This room knows no socket.
 
+mod cell_file;
 pub mod content;
 mod frames;
 mod header;
@@ -17,6 +18,7 @@ pub(crate) mod sanitize;
 mod session;
 mod signature;
 
+pub use cell_file::cell_file;
 pub use frames::{Frame, Frames};
 pub use header::Header;
 pub use incoming::{Incoming, Verifier, WireError};

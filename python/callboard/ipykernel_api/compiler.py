@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 
+from .._core import cell_file
+
 _MASK = 0xFFFFFFFF
 
 
@@ -35,7 +37,4 @@ def get_tmp_directory() -> str:
 
 def get_file_name(code: str) -> str:
     """Returns the name of the file that a cell with this code is given as; ``IPYKERNEL_CELL_NAME`` if it is set."""
-    name = os.environ.get("IPYKERNEL_CELL_NAME")
-    if name is not None:
-        return name
-    return os.path.join(get_tmp_directory(), f"{murmur2_x86(code, get_tmp_hash_seed())}.py")
+    return cell_file(get_tmp_directory(), code)

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import functools
 import gc
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.compilerop import CachingCompiler
 
 from .. import patches
-
-try:
-    from _sha1 import sha1 as _sha1
-except ImportError:  # a Python that is built to have OpenSSL's alone
-    _sha1 = None
+from .._core import cell_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,6 +57,15 @@ class _OfThread(threading.local):
     ahead: tuple[tuple[str, str, str, int], ast.AST] | None = None
 
 
+def _folder() -> str:
+    """The folder of the files that cells are compiled as, by ipykernel's rule. It need not exist."""
+    # As tempfile has it, which takes longer to import than a first cell to run.
+    named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
+    folders = [os.path.abspath(folder) for folder in (*named, "/tmp", "/var/tmp", "/usr/tmp", os.curdir) if folder]
+    usable = (folder for folder in folders if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK))
+    return os.path.join(next(usable, folders[-1]), f"ipykernel_{os.getpid()}")
+
+
 class Compiler(CachingCompiler):
     """IPython's compiler, for threads that compile at the same time: each has its own flags for one piece of code (such
     as the one that allows ``await``)."""
@@ -71,15 +77,13 @@ class Compiler(CachingCompiler):
     def __init__(self) -> None:
         self._of_thread = _OfThread()
         self._lasting = 0
+        self._folder = _folder()
         super().__init__()
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:
-        """Returns IPython's name for the code of a cell. Does not use hashlib: it loads OpenSSL, a tenth of the memory
-        of an idle kernel."""
-        if _sha1 is None:
-            return super().get_code_name(raw_code, transformed_code, number)
-        digest = _sha1(transformed_code.encode(), usedforsecurity=False).hexdigest()
-        return f"<ipython-input-{number}-{digest[:12]}>"
+        """Returns the name of a file for the code of a cell, as ipykernel does: tools show no source for names in angle
+        brackets, and debuggers compute this one. Nothing is written: the source is in `linecache`."""
+        return cell_file(self._folder, raw_code)
 
     def parse_ahead(self, code: str, raw_code: str, number: int) -> bool:
         """Parses the code of a cell for the next `ast_parse` of the calling thread. Returns False, and shows no error,

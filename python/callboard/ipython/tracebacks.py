@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import linecache
 import logging
 import threading
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 from .. import patches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
 logger = logging.getLogger("callboard.shell")
 
@@ -76,6 +78,24 @@ def load_lexer() -> None:
 def _prepare() -> None:
     _bound_caches()
     _keep_tables()
+    try:
+        patches.wrap("IPython.core.ultratb:get_line_number_of_frame", _count_lines)
+    except (ImportError, AttributeError) as error:
+        logger.debug("lines of cells are not counted: %s", error)
+
+
+def _count_lines(count: Callable[[FrameType], int]) -> Callable[[FrameType], int]:
+    """Wraps IPython's function, which reads the file of a frame. Cells are in the cache of lines only: for a file that
+    cannot be read, IPython shows the line that runs now, and marks no expression."""
+
+    @functools.wraps(count)
+    def count_lines(frame: FrameType) -> int:
+        cached = linecache.cache.get(frame.f_code.co_filename)
+        if cached is not None and len(cached) == 4 and cached[1] is None:
+            return len(cached[2])
+        return count(frame)
+
+    return count_lines
 
 
 def _bound_caches() -> None:

@@ -47,7 +47,7 @@ def run(
     """Runs a program to its end. Returns its exit code, or the negative number of the signal that ended it.
 
     Passes its output on as it comes; without `stderr`, all of it to `stdout`. With `terminal`, its input and
-    output are a terminal that gets no input.
+    output are a terminal. Its input ends at once: a command that asks would wait for an answer that cannot be given.
 
     Raises ``OSError`` if it cannot be started, ``KeyboardInterrupt`` when it has been stopped. The latter also when a
     SIGINT has ended it, as a shell does: until it is in a session of its own, it gets the SIGINT of the kernel's
@@ -157,6 +157,8 @@ class Command:
         self._files.callback(os.close, ours)
         try:
             termios.tcsetwinsize(theirs, (24, 80))
+            # What Ctrl-D sends: the end of the input for a program that reads a line. (Once: one that goes on waits.)
+            os.write(ours, b"\x04")
             argv = self._argv
             options: dict[str, Any] = {}
             if sys.platform == "linux":

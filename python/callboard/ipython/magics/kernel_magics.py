@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import linecache
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,8 +46,31 @@ class KernelMagics(Magics):
         except MacroToEdit:
             print("Macros cannot be edited from a notebook: print them with `print(NAME)` and define them anew.")
             return
+        if filename is None:
+            # IPython has warned that it finds none.
+            return
+        if not os.path.exists(filename) and (source := linecache.getlines(filename)):
+            self._write_cell(filename, "".join(source))
         payload = {"source": "edit_magic", "filename": str(Path(filename).resolve()), "line_number": line}
         self.shell.payload_manager.write_payload(payload)
+
+    @line_magic
+    def notebook(self, line: str) -> None:
+        """Exports the history of this session to a notebook, without printed text. Usage: ``%notebook FILE``."""
+        from IPython.core.magics.basic import BasicMagics
+
+        BasicMagics(self.shell).notebook(line)
+        print("The notebook has no printed text, which is not kept: to have it, save the notebook in the frontend.")
+
+    def _write_cell(self, filename: str, source: str) -> None:
+        """Writes the source of a cell to the file that it is compiled as, for its owner only, until the kernel ends."""
+        file = Path(filename)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_text(source)
+        self.shell.tempfiles.append(file)
+        if file.parent not in self.shell.tempdirs:
+            self.shell.tempdirs.append(file.parent)
 
     @line_magic
     def clear(self, _line: str) -> None:
@@ -173,19 +198,19 @@ class KernelMagics(Magics):
             from ...callers.workers import call_in_worker
 
             pen = call_in_worker(main.loop_thread, options.get("backend"), self._run, (code,), {})
-        await _end_of(pen)
+        await end_of(pen)
 
     @no_var_expand
     @line_cell_magic
     async def asyncio(self, line: str, cell: str | None = None) -> None:
         """Runs code on asyncio, in this thread. Usage: ``%asyncio CODE``, or ``%%asyncio`` for a cell."""
-        await _end_of(Caller().call_using_backend("asyncio", self._run, line if cell is None else cell))
+        await end_of(Caller().call_using_backend("asyncio", self._run, line if cell is None else cell))
 
     @no_var_expand
     @line_cell_magic
     async def trio(self, line: str, cell: str | None = None) -> None:
         """Runs code on trio, in this thread. Usage: ``%trio CODE``, or ``%%trio`` for a cell."""
-        await _end_of(Caller().call_using_backend("trio", self._run, line if cell is None else cell))
+        await end_of(Caller().call_using_backend("trio", self._run, line if cell is None else cell))
 
     async def _run(self, code: str) -> None:
         """Runs code as a part of the cell; the cell fails if it does."""
@@ -199,7 +224,7 @@ class KernelMagics(Magics):
 _GRACE = 2
 
 
-async def _end_of(pen: Pending[Any]) -> None:
+async def end_of(pen: Pending[Any]) -> None:
     """Waits for code that runs elsewhere. If the cell is cancelled, that code is, and the cell ends after it."""
     try:
         await pen

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import defaultdict
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import IPython.core.history as ipython_history
@@ -14,6 +16,23 @@ from traitlets import default
 #: Seconds for which lines are collected before they are committed. A commit takes as long as a small cell: one for each
 #: cell more than doubled the time of an empty cell.
 COLLECT = 0.3
+
+
+#: Seconds for which a statement waits while another process has locked the file. Cells and clients wait as long.
+PATIENCE = 1.0
+
+#: Seconds after which a locked file is tried again. Until then the history is that of this session.
+RETRY = 2.0
+
+
+class HistoryLockedError(Exception):
+    """Another process has locked the history file."""
+
+
+def _is_locked(error: Exception) -> bool:
+    """Whether an error of sqlite3 says that the file is locked: it is in order, and will be free again."""
+    # SQLITE_BUSY, SQLITE_LOCKED.
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in (5, 6)
 
 
 class _Unhurried(threading.Event):
@@ -47,9 +66,14 @@ class HistorySavingThread(ipython_history.HistorySavingThread):
         """Waits for something to write, opens the history, and writes."""
         self.save_flag.wait()
         manager: Any = self.history_manager()
+        while manager is not None and not self._ending.is_set():
+            try:
+                manager.open()
+                break
+            except HistoryLockedError:
+                self._ending.wait(RETRY)
         if manager is None or self._ending.is_set():
             return
-        manager.open()
         if str(manager.hist_file) == ":memory:":
             # The file could not be opened. Another connection does not see a database in memory.
             manager.using_thread, manager.save_thread = False, None
@@ -75,11 +99,15 @@ class History(ipython_history.HistoryManager):
     input_hist_parsed: list[str] = []
     input_hist_raw: list[str] = []
     db_input_cache: list[tuple[int, str, str]] = []
+    #: When a locked file is tried again, by `time.monotonic`; 0: it is not locked.
+    _locked_until = 0.0
+    _session_number = 0
+    _db: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.input_hist_parsed, self.input_hist_raw, self.db_input_cache = [""], [""], []
         self._storing = threading.Lock()
-        self._opening = threading.RLock()
+        self._opening, self._writing = threading.RLock(), threading.RLock()
         self.is_open = False
         # Registers weakref's exit function before the shell registers its own, so that it is called later. It would
         # close the database while the thread opens it, which crashes.
@@ -100,7 +128,7 @@ class History(ipython_history.HistoryManager):
     _save_thread: HistorySavingThread | None = None
 
     def open(self) -> None:
-        """Opens the database and begins a session in it, the first time."""
+        """Opens the database and begins a session, the first time. Raises `HistoryLockedError` if it is locked."""
         with self._opening:
             if self.is_open:
                 return
@@ -109,23 +137,65 @@ class History(ipython_history.HistoryManager):
                 import sqlite3  # noqa: F401
             except ImportError:
                 self.enabled = False
-            self.init_db()
+            self.connection_options = {"timeout": PATIENCE, **self.connection_options}
+            if self.hist_file != ":memory:":
+                # IPython moves a damaged file aside only if this is no string.
+                self.hist_file = Path(self.hist_file)
             try:
+                self.init_db()
                 self.new_session()
-            except Exception:
+            except Exception as error:
+                if _is_locked(error):
+                    self._close_again()
+                    raise self._locked() from error
                 self.log.exception("No session can be added to %s. History will not be saved.", self.hist_file)
                 self._switch_to_memory_history()
 
-    @default("db")
-    def _default_db(self) -> Any:
-        self.open()
-        return self._trait_values.get("db")
+    def _close_again(self) -> None:
+        self.is_open = False
+        self._finalizer.detach()
+        self._db.close()
 
-    @default("session_number")
-    def _default_session_number(self) -> int:
-        self.open()
-        number: int = self._trait_values.get("session_number", 0)
-        return number
+    def _locked(self) -> HistoryLockedError:
+        """Records that the file is locked; tells it once."""
+        if not self._locked_until:
+            self.log.warning("%s is locked by another process: history is written when it is free", self.hist_file)
+        self._locked_until = time.monotonic() + RETRY
+        return HistoryLockedError(str(self.hist_file))
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether the file was locked a moment ago."""
+        return time.monotonic() < self._locked_until
+
+    @property
+    def db(self) -> Any:
+        """The connection to the database, which is opened if necessary."""
+        # Another thread may be opening it. If that fails, it closes the connection.
+        with self._opening:
+            if not self.is_open:
+                if self.is_locked:
+                    raise HistoryLockedError(str(self.hist_file))
+                self.open()
+            return self._db
+
+    @db.setter
+    def db(self, connection: Any) -> None:
+        self._db = connection
+
+    @property
+    def session_number(self) -> int:
+        """The number of the session in the database; 0 while that is locked."""
+        if not self.is_open:
+            try:
+                self.db  # noqa: B018 - opening it is the point
+            except HistoryLockedError:
+                return 0
+        return self._session_number
+
+    @session_number.setter
+    def session_number(self, number: int) -> None:
+        self._session_number = number
 
     @default("enabled")
     def _default_enabled(self) -> bool:
@@ -136,10 +206,18 @@ class History(ipython_history.HistoryManager):
 
     def init_db(self) -> None:
         """Connects to the database. Does nothing before `open`."""
-        if self.is_open:
-            super().init_db()
-            # The shell closes it at exit, after it has written the rest. The finalizer would come before that.
-            self._finalizer.atexit = False
+        if not self.is_open:
+            return
+        connect: Any = super().init_db
+        try:
+            # Without IPython's decorator, which takes a file that is locked for a damaged one, and moves it aside.
+            connect.__wrapped__(self)
+        except Exception as error:
+            if _is_locked(error):
+                raise
+            connect()
+        # The shell closes it at exit, after it has written the rest. The finalizer would come before that.
+        self._finalizer.atexit = False
 
     def new_session(self, *args: Any, **kwargs: Any) -> None:
         """Begins another session. Does nothing before `open`."""
@@ -150,8 +228,17 @@ class History(ipython_history.HistoryManager):
         """Writes the rest, and ends the session. Does nothing if there is nothing to write and no session."""
         # The thread may be opening it.
         with self._opening:
-            if self.is_open or self.db_input_cache or self.db_output_cache:
+            if not (self.is_open or self.db_input_cache or self.db_output_cache):
+                return
+            try:
+                self._locked_until = 0.0
+                self.open()
+                self._write(self.db)
                 super().end_session()
+            except Exception as error:
+                if not isinstance(error, HistoryLockedError) and not _is_locked(error):
+                    raise
+                self.log.error("%s is still locked: the last inputs are not in the history", self.hist_file)
 
     def close(self) -> None:
         """Stops the thread, and closes the database if it is open."""
@@ -159,6 +246,87 @@ class History(ipython_history.HistoryManager):
             super().close()
         else:
             self._stop_save_thread()
+
+    # -- reading and writing: IPython takes a locked file for a damaged one, and drops what it could not write ------
+
+    def writeout_cache(self, conn: Any = None) -> None:
+        """Writes what is collected; keeps it while the file is locked."""
+        if not self.enabled or self.is_locked:
+            return
+        try:
+            self._write(self.db if conn is None else conn)
+        except Exception as error:
+            if not isinstance(error, HistoryLockedError) and not _is_locked(error):
+                raise
+            self._locked()
+            if self.save_flag is not None:
+                # The thread tries again.
+                self.save_flag.set()
+
+    def _write(self, conn: Any) -> None:
+        """Writes what is collected; keeps it if that fails."""
+        # Cells wait for the locks of the caches: these are not held while the database is written.
+        with self._writing:
+            with self.db_input_cache_lock:
+                inputs, self.db_input_cache = self.db_input_cache, []
+            with self.db_output_cache_lock:
+                outputs, self.db_output_cache = self.db_output_cache, []
+            try:
+                self._insert(conn, "history VALUES (?, ?, ?, ?)", inputs)
+                inputs = []
+                self._insert(conn, "output_history VALUES (?, ?, ?)", outputs)
+                outputs = []
+            finally:
+                with self.db_input_cache_lock:
+                    self.db_input_cache[:0] = inputs
+                with self.db_output_cache_lock:
+                    self.db_output_cache[:0] = outputs
+            self._locked_until = 0.0
+
+    def _insert(self, conn: Any, into: str, rows: list[Any]) -> None:
+        if not rows:
+            return
+        import sqlite3
+
+        for _ in range(2):
+            try:
+                with conn:
+                    conn.executemany(f"INSERT INTO {into}", [(self.session_number, *row) for row in rows])
+            except sqlite3.IntegrityError:
+                # Code has set the numbers of cells back: the rest is in a session of its own, as in IPython.
+                self.new_session(conn)
+            else:
+                return
+        self.log.error("%d inputs or outputs have numbers that others have, and are not in the history", len(rows))
+
+    def _run_sql(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Returns rows of the database; none while it is locked."""
+        if self.is_locked:
+            return []
+        try:
+            return list(super()._run_sql(*args, **kwargs))
+        except Exception as error:
+            if not isinstance(error, HistoryLockedError):
+                if not _is_locked(error):
+                    raise
+                self._locked()
+            return []
+
+    def get_tail(
+        self, n: int | None = 10, raw: bool = True, output: bool = False, include_latest: bool = False
+    ) -> list[Any]:
+        """Returns the last inputs; while the database is locked those of this session."""
+        found = list(super().get_tail(n, raw, output, include_latest))
+        if found or not self.is_locked:
+            return found
+        here = list(self.get_range(0, raw=raw, output=output))
+        return here[: None if include_latest else -1][-(n or 10) :]
+
+    def get_session_info(self, session: int = 0) -> Any:
+        """Describes a session. Raises `HistoryLockedError` while the database is locked."""
+        if not self._run_sql("LIMIT 1", ()) and self.is_locked:
+            raise HistoryLockedError(f"{self.hist_file} is locked by another process: try again later")
+        return super().get_session_info(session)
 
     def store_inputs(self, line_num: int, source: str, source_raw: str | None = None) -> None:
         """Stores the input of a cell."""

@@ -11,6 +11,8 @@ from ..util.json import decode, encode
 from ..util.switch_interval import short_switch_interval
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .._core import Request
     from ..ipython.shell.shell import ZMQInteractiveShell
 
@@ -74,6 +76,7 @@ def is_complete(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str
 def history(shell: ZMQInteractiveShell, content: dict[str, Any]) -> dict[str, Any]:
     """Returns earlier inputs of this and other sessions."""
     manager = shell.history_manager
+    entries: Iterable[Any]
     kind = {"raw": content.get("raw", True), "output": content.get("output", False)}
     match content.get("hist_access_type"):
         case "tail":

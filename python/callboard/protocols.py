@@ -41,9 +41,13 @@ class CellLike(Protocol):
     code: str
     number: int
     execution_count: int
+    failed: BaseException | None
     error: dict[str, Any] | None
+    replaced: tuple[BaseException | None, BaseException | None]
+    ended_with: tuple[BaseException | None, dict[str, Any] | None]
+    display_error: dict[str, Any] | None
     shown: tuple[BaseException | None, dict[str, Any]]
-    exec_result: Any
+    exec_results: tuple[Any, Any] | None
     payloads: list[dict[str, Any]]
 
     @property
@@ -82,6 +86,7 @@ class ShellLike(Protocol):
     kernel: KernelServices
     compile: Any
     displayhook: Any
+    input_transformer_manager: Any
 
     @property
     def parent_request(self) -> _core.Parent | None: ...
@@ -115,6 +120,10 @@ class ShellLike(Protocol):
 
     def show_plainly(self, error: BaseException) -> None: ...
 
+    def show_unreplaced(self, error: BaseException) -> None: ...
+
+    def is_shown_by_user(self, error: BaseException) -> bool: ...
+
     def user_expressions(self, expressions: dict[str, str]) -> dict[str, Any]: ...
 
 
@@ -124,6 +133,8 @@ class KernelServices(Protocol):
     core: _core.Kernel
     #: The `Caller` of the main thread.
     main: Any
+    #: Whether it answers requests yet.
+    is_serving: bool
 
     def stop_soon(self) -> None: ...
 

@@ -70,6 +70,12 @@ class Cell(Call):
     phase = SETTING_UP
     #: Set from several threads: see `Call.stop_request`.
     deadline = AHEAD
+    #: The exception that was shown instead of another one: of the `KeyboardInterrupt` for a cancellation.
+    replaced: tuple[BaseException | None, BaseException | None] = None, None
+    #: What it had shown last when its code had ended, if that has failed.
+    ended_with: tuple[BaseException | None, dict[str, Any] | None] = None, None
+    #: The content of an error that was shown while its value was displayed.
+    display_error: dict[str, Any] | None = None
 
     def __init__(self, request: Request, shell: ZMQInteractiveShell, task: Task) -> None:
         super().__init__(task)
@@ -82,12 +88,13 @@ class Cell(Call):
         self.number = 0
         #: The value of ``get_ipython().execution_count`` while it runs.
         self.execution_count = 0
-        #: The content of the error that it has shown, for its reply.
+        #: The exception that it has shown last, and its content, for its reply.
+        self.failed: BaseException | None = None
         self.error: dict[str, Any] | None = None
         #: The exception that a part of it in another task has shown, and its content.
         self.shown: tuple[BaseException | None, dict[str, Any]] = None, {}
-        #: IPython's record of it.
-        self.exec_result: Any = None
+        #: IPython's record of the code that runs, and those of the code that has called it.
+        self.exec_results: tuple[Any, Any] | None = None
         #: The payload of its reply: pages, the next input.
         self.payloads: list[dict[str, Any]] = []
         self.tags = Tags.of(self.parent.metadata)

@@ -123,24 +123,38 @@ class CellRunner:
             request.finish(ok, cell.tags.aborts_others())
 
 
-def show(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
+def failure_of(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
+    """The content of the exception that a cell has ended with, which has been shown, or is now. None: the cell has not
+    failed, which its tag asks for."""
+    if error is None:
+        return show(cell, RuntimeError("this cell has the tag raises-exception, but it raised none"))
+    for failed, content in ((cell.failed, cell.error), cell.ended_with, cell.shown):
+        if failed is error and content is not None:
+            return content
+    if cell.shell.is_shown_by_user(error):
+        error = _as_shown(cell, error)
+        name, text = type(error).__name__, text_of(error)
+        return {"ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
+    # Formatting it failed or was interrupted.
+    return show(cell, error)
+
+
+def show(cell: CellLike, error: BaseException) -> dict[str, Any]:
     """Publishes an exception that IPython has not shown. Returns its content.
 
     If IPython fails to format the traceback, it prints that failure and publishes nothing. The client still gets the
     name and the text of the exception.
     """
-    if error is None:
-        error = KeyboardInterrupt()
-    elif is_cancellation(error):
-        error = KeyboardInterrupt().with_traceback(error.__traceback__)
-    if cell.timed_out and isinstance(error, KeyboardInterrupt):
-        cell.notice_timeout()
-        error = cell.timeout_error().with_traceback(error.__traceback__)
+    error = _as_shown(cell, error)
     shell = cell.shell
+    # A traceback of one frame is the kernel's own: there is no user code to show.
+    is_own = error.__traceback__ is None or error.__traceback__.tb_next is None
+    if is_own and cell.error is not None and cell.error["ename"] == type(error).__name__:
+        return cell.error
+    cell.error = None
     try:
-        # A traceback of one frame is the kernel's own: there is no user code to show.
-        if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
-            shell.showtraceback((type(error), error, error.__traceback__))
+        if not is_own:
+            shell.show_unreplaced(error)
     except BaseException as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
         print(
             f"callboard: the traceback of {type(error).__name__} cannot be shown: {text_of(second)}",
@@ -150,3 +164,13 @@ def show(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
         shell.show_plainly(error)
     assert cell.error is not None
     return cell.error
+
+
+def _as_shown(cell: CellLike, error: BaseException) -> BaseException:
+    """What is shown for an exception: a cell that is cancelled shows that it was interrupted, or its time was up."""
+    if is_cancellation(error):
+        error = KeyboardInterrupt().with_traceback(error.__traceback__)
+    if cell.timed_out and isinstance(error, KeyboardInterrupt):
+        cell.notice_timeout()
+        error = cell.timeout_error().with_traceback(error.__traceback__)
+    return error

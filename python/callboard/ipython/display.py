@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
+from tokenize import TokenError
 from typing import Any
 
 from IPython.core import formatters
@@ -81,6 +82,14 @@ def _may_have(formatter: Any, obj: object) -> bool:
     )
 
 
+def ends_with_semicolon(code: str) -> bool:
+    """Whether the last token of code is a semicolon. False for code that Python cannot tokenize."""
+    try:
+        return bool(DisplayHook.semicolon_at_end_of_expression(code))
+    except (SyntaxError, TokenError):
+        return False
+
+
 class ZMQShellDisplayHook(Publishing, DisplayHook):
     """Publishes ``execute_result``."""
 
@@ -110,23 +119,27 @@ class ZMQShellDisplayHook(Publishing, DisplayHook):
 
     @property
     def exec_result(self) -> Any:
-        """IPython's record of that cell."""
+        """IPython's record of the code that runs: of that cell, or of code that it gives to ``run_cell``."""
         cell = current_cell.get()
-        return cell.exec_result if cell is not None else None
+        return cell.exec_results[0] if cell is not None and cell.exec_results else None
 
     @exec_result.setter
     def exec_result(self, result: Any) -> None:
-        if (cell := current_cell.get()) is not None:
-            cell.exec_result = result
+        if (cell := current_cell.get()) is None:
+            return
+        if result is not None:
+            cell.exec_results = result, cell.exec_results
+        elif cell.exec_results is not None:
+            cell.exec_results = cell.exec_results[1]
 
     def quiet(self) -> bool:
-        """Whether the code of that cell ends with a semicolon."""
+        """Whether the code that runs ends with a semicolon, as Python: the text of a magic says nothing."""
         cell = current_cell.get()
-        if cell is None:
-            quiet: bool = super().quiet()
-            return quiet
+        if cell is None or cell.exec_results is None:
+            return False
+        code = cell.exec_results[0].info.transformed_cell
         # Most cells have no semicolon, and need not be tokenized.
-        return ";" in cell.code and self.semicolon_at_end_of_expression(cell.code)
+        return ";" in code and ends_with_semicolon(code)
 
     def update_user_ns(self, result: Any) -> None:
         """Stores a value in ``Out`` and ``_``. A subshell that shares its variables has an ``Out`` of its own only."""

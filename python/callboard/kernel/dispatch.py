@@ -113,7 +113,9 @@ class Dispatcher:
             if request.begin():
                 self._runner.start(caller, self._shells.main, request, contextvars.copy_context())
         elif not self._give_to_library(caller, request):
-            contextvars.copy_context().run(self._answer, request, self._handle_introspection)
+            # Completers see the ContextVars that cells have set, such as those behind flask's `current_app`.
+            queue = self._queues.get(request.subshell_id) or self._queues[None]
+            queue.context.copy().run(self._answer, request, self._handle_introspection)
 
     def _give_to_library(self, caller: Caller, request: _core.Request) -> bool:
         """Gives a request to the handler or the method of a library, if one has replaced the kernel's own."""
@@ -157,7 +159,11 @@ class Dispatcher:
         # Imported lazily: a first cell does not need it.
         from ..requests import introspection
 
-        introspection.handle(self._shells.of(self._known(request.subshell_id)), request)
+        shell = self._shells.of(self._known(request.subshell_id))
+        # It belongs to no cell, not even to the one that has the context.
+        context.current_cell.set(None)
+        context.current_shell.set(shell)
+        introspection.handle(shell, request)
 
     def _known(self, subshell: str | None) -> str | None:
         """The id of the subshell, or None (the main shell) if it has ended."""

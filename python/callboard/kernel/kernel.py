@@ -13,7 +13,7 @@ from ..aio.pending import Pending
 from ..callers.caller import Caller
 from ..callers.calls import UNINTERRUPTIBLE_CODE, USER_CODE
 from ..callers.registry import registry
-from ..cells.run import CellRunner, show
+from ..cells.run import CellRunner, failure_of, show
 from ..cells.traceback_warmup import TracebackWarmup
 from ..context import current_cell
 from ..ipython import compiler
@@ -43,6 +43,8 @@ class IPythonKernel(KernelAttributes, Kernel):
 
     __module__ = "ipykernel.ipkernel"
 
+    #: Whether it answers requests yet. Before that it runs startup files.
+    is_serving = False
     #: The main shell.
     shell: ZMQInteractiveShell
     comm_manager: CommManager
@@ -117,6 +119,7 @@ class IPythonKernel(KernelAttributes, Kernel):
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
         UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, show.__code__))
         control.loop_thread.start()
+        self.is_serving = True
         interrupts.start(main.loop_thread.calls.by_task, ThreadInterrupts(main, control))
         try:
             main.loop_thread.run()
@@ -148,21 +151,19 @@ class IPythonKernel(KernelAttributes, Kernel):
             code, store_history=store_history, silent=silent, cell_id=cell_id or (cell_meta or {}).get("cellId")
         )
         reply: dict[str, Any] = {"execution_count": cell.number}
-        # A `run_cell` of a library's may return nothing.
-        error = None if result is None else result.error_before_exec or result.error_in_exec
-        has_failed = error is not None or cell.error is not None
-        if cell.tags.raises_exception and not has_failed:
-            error = RuntimeError("this cell has the tag raises-exception, but it raised none")
-            has_failed = True
-        if not has_failed or cell.tags.suppress_error:
-            if has_failed and cell.error is None and error is not None:
-                shell.show_plainly(error)
+        # What happened decides, not what the code has displayed. An exception may be false. A `run_cell` of a library's
+        # may return nothing.
+        error = None
+        if result is not None:
+            error = result.error_before_exec if result.error_before_exec is not None else result.error_in_exec
+        failure = cell.display_error
+        if error is not None or (failure is None and cell.tags.raises_exception):
+            failure = failure_of(cell, error)
+        if failure is None or cell.tags.suppress_error:
             reply["status"] = "ok"
             reply["user_expressions"] = shell.user_expressions(user_expressions or {})
         else:
-            # IPython has shown the error, unless formatting it failed or was interrupted.
-            shown = cell.error or show(cell, error)
-            reply.update(status="error", user_expressions={}, **shown)
+            reply.update(status="error", user_expressions={}, **failure)
         reply["payload"] = cell.payloads
         return reply
 

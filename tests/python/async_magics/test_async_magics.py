@@ -76,8 +76,10 @@ def test_what_a_magic_returns_is_awaited(client: Client, code: str, result: str 
 def test_inner_cells_show_what_they_print_and_their_errors(client: Client) -> None:
     assert client.run("%%inner\nx = %upper a\nprint(x)").stdout == "A\n"
     run = client.run("%%inner\n1\n%boom")
-    assert run.reply["ename"] == "ValueError"
+    assert run.error["ename"] == "ValueError"
     assert "----> 2 get_ipython().run_line_magic('boom', '')" in run.traceback
+    # As with ipykernel.
+    assert run.status == "ok"
 
 
 def test_where_code_cannot_await_a_magic_returns_what_can_be_awaited(client: Client) -> None:
@@ -161,7 +163,7 @@ def test_capture_awaits(client: Client) -> None:
     assert run.types == ["busy", "execute_input", "display_data", "idle"]
     assert client.run("import sys\ntype(sys.stdout).__name__").result == "'OutStream'"
     run = client.run("%%capture\n%upper a\n1/0")
-    assert run.reply["ename"] == "ZeroDivisionError"
+    assert (run.status, run.error["ename"]) == ("ok", "ZeroDivisionError")
     assert client.run("print('shown')").stdout == "shown\n"
 
 

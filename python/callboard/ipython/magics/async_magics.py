@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from IPython.core import magic
 from IPython.core.alias import Alias
-from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import InteractiveShell
 
+from ...context import current_cell
 from ...processes import thread_job
+from ..display import ends_with_semicolon
 from .await_magics import AwaitingCompiler
 
 if TYPE_CHECKING:
@@ -79,15 +80,26 @@ class AsyncMagics(MagicShell):
             is_own = is_own and getattr(self.run_cell, "__func__", None) is _RUN_CELL
         if not is_own and not self.should_run_async(code, transformed_cell=transformed, preprocessing_exc_tuple=failed):
             return await self._run_cell_of_library(code, store_history=store_history, silent=silent, cell_id=cell_id)
+        options: dict[str, Any] = {
+            "store_history": store_history,
+            "silent": silent,
+            "transformed_cell": transformed,
+            "preprocessing_exc_tuple": failed,
+            "cell_id": cell_id,
+        }
         try:
-            result = await self.run_cell_async(
-                code,
-                store_history=store_history,
-                silent=silent,
-                transformed_cell=transformed,
-                preprocessing_exc_tuple=failed,
-                cell_id=cell_id,
-            )
+            other = self.other_runner
+            if other is not None and not failed and self.should_run_async(code, transformed_cell=transformed):
+                from . import autoawait
+
+                result = await autoawait.run(self, other, code, options)
+            else:
+                result = await self.run_cell_async(code, **options)
+            if (result.error_in_exec is not None or result.error_before_exec is not None) and (
+                cell := current_cell.get()
+            ):
+                # Hooks may show other errors.
+                cell.ended_with = cell.failed, cell.error
         finally:
             self.events.trigger("post_execute")
             if not silent:
@@ -233,4 +245,4 @@ _RUN_CELL, _BELOW = AsyncMagics.run_cell, InteractiveShell.run_cell
 def _is_silenced(function: Any, code: str) -> bool:
     """Whether the value of a magic is not shown, because its code ends with a semicolon."""
     can_be_silenced = getattr(function, magic.MAGIC_OUTPUT_CAN_BE_SILENCED, False)
-    return bool(can_be_silenced and DisplayHook.semicolon_at_end_of_expression(code))
+    return bool(can_be_silenced and ends_with_semicolon(code))

@@ -20,6 +20,8 @@ class MagicShell(InteractiveShell):
     """IPython's shell, with the methods that these modules call of each other."""
 
     kernel: KernelServices
+    #: The function that runs code that awaits (``%autoawait``); None: the event loop that runs anyway.
+    other_runner: Any
     payload_manager: PayloadManager
 
     def awaits(self, method: str, args: list[ast.expr]) -> bool:

@@ -7,8 +7,7 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any
 
-from IPython.core.displayhook import DisplayHook
-
+from ..display import ends_with_semicolon
 from .await_magics import AwaitMagics
 from .known_magics import CAPTURE, RERUN, TIME
 
@@ -94,7 +93,7 @@ async def run_captured(shell: MagicShell, function: Any, line: str, cell: str) -
         await shell.run_cell_and_trigger(cell)
     if not args.output:
         return
-    if DisplayHook.semicolon_at_end_of_expression(cell):
+    if ends_with_semicolon(cell):
         shell.user_ns.pop(args.output, None)
     else:
         shell.user_ns[args.output] = captured

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.interactiveshell import InteractiveShell
 
 from ...aio.cancellation import current_task, is_stopped
 from ...context import current_cell, part_of_cell
@@ -22,7 +26,8 @@ else:
 
 
 class ErrorDisplay(ShellPart):
-    """Publishes exceptions, and tells the cell that it has failed."""
+    """Publishes exceptions, and records in the cell what it has shown. Whether the cell has failed is not decided
+    here: code may show any exception."""
 
     def showtraceback(
         self,
@@ -39,13 +44,16 @@ class ErrorDisplay(ShellPart):
         # Other tasks and threads of the cell do not end it.
         if cell is not None and current_task() is not cell.task.raw and not part_of_cell.get():
             cell = None
+        if self.main_shell is not self and (replaced := _replaced_in(self.main_shell, "showtraceback")):
+            replaced(exc_tuple, *args, **kwargs)
+            return
         if cell is not None and error is not None and cell.shown[0] is error:
-            cell.error = cell.shown[1]
+            cell.failed, cell.error = cell.shown
             return
         if cell is not None and error is not None and is_stopped(error) and (cell.timed_out or cell.interrupted):
             if not part_of_cell.get() and isinstance(cell.shown[0], (KeyboardInterrupt, TimeoutError)):
                 # What has stopped the cell has stopped a part of it first, which has shown it.
-                cell.error = cell.shown[1]
+                cell.failed, cell.error = error, cell.shown[1]
                 return
             cell.notice_timeout()
             replacement: BaseException = KeyboardInterrupt()
@@ -54,6 +62,9 @@ class ErrorDisplay(ShellPart):
             if cell.timed_out or not isinstance(error, KeyboardInterrupt):
                 replacement = replacement.with_traceback(error.__traceback__)
                 exc_tuple = (type(replacement), replacement, error.__traceback__)
+                cell.replaced = replacement, error
+        if isinstance(error, SystemExit):
+            _explain(error, (sys.exc_info() if exc_tuple is None else exc_tuple)[2])
         if _contains_group(error):
             # IPython would print it, and the frontend would get no error.
             etype, value, tb = self._get_exc_info(exc_tuple)
@@ -76,8 +87,12 @@ class ErrorDisplay(ShellPart):
     def show_usage_error(self, exc: BaseException) -> None:
         """Shows how a magic is used, without a traceback."""
         super().show_usage_error(exc)
-        if (cell := current_cell.get()) is not None:
-            cell.error = {"ename": type(exc).__name__, "evalue": text_of(exc), "traceback": []}
+        self._record(exc, {"ename": type(exc).__name__, "evalue": text_of(exc), "traceback": []})
+
+    def show_unreplaced(self, error: BaseException) -> None:
+        """Shows a traceback without calling a method that the user has put in the place of `showtraceback`: it has been
+        called, or it is what has failed."""
+        ErrorDisplay.showtraceback(self.main_shell, (type(error), error, error.__traceback__))  # type: ignore[arg-type]
 
     def show_plainly(self, error: BaseException) -> None:
         """Shows an exception whose traceback cannot be formatted."""
@@ -86,23 +101,59 @@ class ErrorDisplay(ShellPart):
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         """Publishes a formatted traceback: IPython calls this."""
-        self._last_traceback = stb
+        if self.main_shell is not self and (replaced := _replaced_in(self.main_shell, "_showtraceback")):
+            replaced(etype, evalue, stb)
+            return
+        self._last_traceback = stb = _lines(stb) or [f"{etype.__name__}: {text_of(evalue)}"]
         self._show_error(evalue, {"ename": etype.__name__, "evalue": text_of(evalue), "traceback": stb})
+
+    def showsyntaxerror(self, filename: str | None = None, running_compiled_code: bool = False) -> None:
+        """Shows a syntax error."""
+        if self.main_shell is not self and (replaced := _replaced_in(self.main_shell, "showsyntaxerror")):
+            replaced(filename, running_compiled_code)
+        else:
+            super().showsyntaxerror(filename, running_compiled_code)
+
+    def is_shown_by_user(self, error: BaseException) -> bool:
+        """Whether the user's code displays an exception: a handler of `set_custom_exc`, or a replaced method."""
+        methods = {name: getattr(getattr(self, name), "__func__", None) for name in _SHOWN_BY}
+        return (
+            isinstance(error, self.custom_exceptions)
+            or methods != {name: vars(ErrorDisplay)[name] for name in _SHOWN_BY}
+            or InteractiveShell.showtraceback is not _OF_IPYTHON
+            or any(_replaced_in(self.main_shell, name) for name in _SHOWN_BY)
+        )
 
     def _show_error(self, error: BaseException, content: dict[str, Any]) -> None:
         """Publishes an exception, and records in the cell that it has been shown."""
         cell = current_cell.get()
         if cell is not None and part_of_cell.get():
             self._publish_error(cell, content)
-            cell.shown = error, content
+            self._record(error, content)
         elif cell is not None and current_task() is cell.task.raw:
             # An interrupt between publishing and recording would have it shown never, or twice.
             with cell.showing():
                 self._publish_error(cell, content)
-                cell.error = content
+                self._record(error, content)
+        elif cell is None and not self.kernel.is_serving:
+            # No frontend would show it.
+            self.log.error(re.sub(r"\x1b\[[\d;]*m", "", "\n".join(content["traceback"])))
         else:
             # Other tasks and threads of the cell do not end it.
             self.kernel.core.publish("error", encode(content))
+
+    def _record(self, error: BaseException, content: dict[str, Any]) -> None:
+        """Records in the cell that an exception has been shown."""
+        cell = current_cell.get()
+        if cell is None:
+            return
+        if part_of_cell.get():
+            cell.shown = error, content
+        elif current_task() is cell.task.raw:
+            cell.failed = cell.replaced[1] if cell.replaced[0] is error else error
+            cell.error = content
+            if any(frame.f_code is _DISPLAYHOOK for frame, _ in traceback.walk_stack(None)):
+                cell.display_error = content
 
     def _publish_error(self, cell: CellLike, content: dict[str, Any]) -> None:
         if cell.is_abandoned:
@@ -124,6 +175,34 @@ class ErrorDisplay(ShellPart):
             return stored
         except BaseException:  # noqa: BLE001 - user code
             return {"ename": type(exception).__name__, "evalue": text_of(exception), "traceback": []}
+
+
+#: The methods that users replace to display exceptions themselves.
+_SHOWN_BY = ("showtraceback", "_showtraceback", "showsyntaxerror", "show_usage_error")
+
+#: A method of IPython's that libraries replace in its class.
+_OF_IPYTHON = InteractiveShell.showtraceback
+
+_DISPLAYHOOK = DisplayHook.__call__.__code__
+
+
+def _replaced_in(shell: ShellPart, name: str) -> Any:
+    """What the user has set in place of a method of this shell, or None."""
+    return vars(shell).get(name)
+
+
+def _explain(error: SystemExit, traceback: TracebackType | None) -> None:
+    from . import hints
+
+    if (hint := hints.of_exit(error, traceback)) is not None:
+        print(hint, file=sys.stderr)
+
+
+def _lines(traceback: object) -> list[str]:
+    """The lines of a formatted traceback. ``_render_traceback_`` of an exception may return anything."""
+    if isinstance(traceback, str):
+        return [traceback]
+    return [str(line) for line in traceback] if isinstance(traceback, (list, tuple)) else []
 
 
 def text_of(error: BaseException | None) -> str:

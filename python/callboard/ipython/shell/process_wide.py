@@ -4,7 +4,7 @@ other."""
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from IPython.core.builtin_trap import BuiltinTrap
 from IPython.core.display_trap import DisplayTrap
@@ -14,18 +14,15 @@ from ...context import current_cell, get_ipython, set_main_shell
 
 if TYPE_CHECKING:
     from types import TracebackType
-    from typing import Literal, Protocol
+    from typing import Literal, NoReturn
 
     from ...protocols import ShellLike
 
-    class MainShell(ShellLike, Protocol):
-        exiter: Any
 
-
-def install(shell: MainShell) -> None:
+def install(shell: ShellLike) -> None:
     """Makes this the main shell: ``get_ipython()`` returns it wherever no other shell's cell runs."""
     set_main_shell(shell)
-    _set_builtins(shell)
+    _set_builtins()
     _replace_instance()
     _set_hooks()
 
@@ -58,10 +55,16 @@ def show_exception(etype: type, error: BaseException, traceback: TracebackType |
         get_ipython().showtraceback((etype, error, traceback), tb_offset=0)
 
 
-def _set_builtins(shell: MainShell) -> None:
-    patches.put("builtins:exit", shell.exiter)
-    patches.put("builtins:quit", shell.exiter)
+def _set_builtins() -> None:
+    patches.put("builtins:exit", _exit)
+    patches.put("builtins:quit", _exit)
     patches.put("builtins:get_ipython", get_ipython)
+
+
+def _exit(code: object = None) -> NoReturn:
+    """Raises ``SystemExit``, for the code of modules. (A cell finds the ``exit`` of its own namespace, which ends the
+    kernel.)"""
+    raise SystemExit(code)
 
 
 def _replace_instance() -> None:

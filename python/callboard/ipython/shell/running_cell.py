@@ -148,6 +148,8 @@ class Payloads(ShellPart):
         self.payload_manager.write_payload({"source": "set_next_input", "text": text, "replace": replace})
 
     def ask_exit(self) -> None:
-        """Ends the kernel, for ``exit`` and ``quit``."""
+        """Ends the kernel, for ``exit`` and ``quit``; in a startup file only that file."""
+        if not self.kernel.is_serving:
+            raise SystemExit
         self.exit_now = not self.keepkernel_on_exit
         self.payload_manager.write_payload({"source": "ask_exit", "keepkernel": self.keepkernel_on_exit})

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 from IPython.core import page
 from IPython.core.autocall import ZMQExitAutocall
 from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import UsageError
 from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell, InteractiveShellABC
 from IPython.core.usage import default_banner
@@ -118,6 +120,7 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
     display_trap: DisplayTrap = None  # type: ignore[assignment]
 
     is_made = False
+    other_runner: Any = None
 
     # Cells find it among their variables: the function that functions of cells can be pickled with.
     get_ipython = staticmethod(get_ipython)
@@ -160,6 +163,26 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
     @default("input_transformer_manager")
     def _default_input_transformer_manager(self) -> Transformer:
         return Transformer(self.compile)
+
+    @default("loop_runner")
+    def _loop_runner_of_backend(self) -> Any:
+        return self.loop_runner_map[self.kernel.main.backend][0]
+
+    @observe("loop_runner")
+    def _loop_runner_changed(self, change: dict[str, Any]) -> None:
+        """Lets the function that ``%autoawait`` sets run code that awaits. Refuses one that cannot."""
+        from ..magics import autoawait
+
+        host = self.kernel.main.backend
+        try:
+            autoawait.check(change["new"], host)
+        except UsageError as error:
+            self.loop_runner = self.loop_runner_map[host][0]
+            if self.is_made:
+                raise
+            self.log.warning("InteractiveShell.loop_runner: %s", error)
+        else:
+            self.other_runner = None if autoawait.backend_of(change["new"]) == host else change["new"]
 
     @observe("exit_now")
     def _exit_now_changed(self, change: dict[str, Any]) -> None:
@@ -237,10 +260,14 @@ class ZMQInteractiveShell(ShellParts, InteractiveShell):
         replacing methods of the streams, which cells that run at the same time share."""
         return contextlib.nullcontext()
 
+    def __call__(self, header: str = "", stack_depth: int = 1, **_kwargs: Any) -> None:
+        """What ``IPython.embed()`` calls."""
+        from ..embedded import embed
+
+        embed(self, sys._getframe(stack_depth), header)
+
     def enable_gui(self, gui: str | None = None) -> None:
         """Selects the event loop of a GUI toolkit, or none."""
-        from IPython.core.error import UsageError
-
         from ..gui import enable_gui
 
         try:

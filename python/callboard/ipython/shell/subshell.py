@@ -39,6 +39,8 @@ class Subshell(ShellPart):
     """Makes and ends the shells of subshells."""
 
     _closed = False
+    _custom_exceptions: tuple[type[BaseException], ...] = ()
+    _custom_handler: Any = None
     _close_lock: threading.Lock
 
     def make_subshell(self, subshell_id: str, isolated: bool) -> Self:
@@ -73,6 +75,28 @@ class Subshell(ShellPart):
         self.InteractiveTB, self.SyntaxTB = main.InteractiveTB, main.SyntaxTB
         if self.shares_variables:
             self.user_ns_hidden = main.user_ns_hidden
+
+    # `set_custom_exc` sets these two.
+
+    @property
+    def custom_exceptions(self) -> tuple[type[BaseException], ...]:
+        """The exceptions that a handler of the user's displays; in a subshell without any those of the main shell."""
+        main = self.main_shell
+        return self._custom_exceptions or (() if main is self else main.custom_exceptions)
+
+    @custom_exceptions.setter
+    def custom_exceptions(self, exceptions: tuple[type[BaseException], ...]) -> None:
+        self._custom_exceptions = exceptions
+
+    @property
+    def CustomTB(self) -> Any:  # noqa: N802 - IPython's name
+        """The handler of `custom_exceptions`."""
+        main = self.main_shell
+        return self._custom_handler if self._custom_exceptions or main is self else main.CustomTB
+
+    @CustomTB.setter
+    def CustomTB(self, handler: Any) -> None:  # noqa: N802
+        self._custom_handler = handler
 
     def init_sys_modules(self) -> None:
         if self.subshell_id is None:

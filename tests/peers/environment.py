@@ -6,14 +6,17 @@ runs it.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .sources import FetchError, fetch
 from .suites import Suite, read_suites
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: Names of kernelspecs that the suites start. `echo` is a kernel of pytest-jupyter's; where its tests use it, any
 #: kernel for Python will do.
@@ -29,23 +32,21 @@ def jupyter_path(place: Path, kernel: str) -> Path:
     return place / "kernelspecs" / kernel
 
 
-def requirements(suites: list[Suite], common: list[str]) -> list[str]:
+def requirements(suites: Iterable[Suite], common: list[str]) -> list[str]:
     """What is installed: the projects in the versions of their sdists, and what their tests need."""
+    suites = list(suites)
     return sorted({*common, *(f"{s.name}=={s.version}" for s in suites), *(need for s in suites for need in s.needs)})
 
 
 def make_venv(place: Path, wanted: list[str]) -> None:
-    """Makes the environment, unless it is there with all of these packages."""
-    record = place / "venv" / "made-of.json"
-    version = sys.version
-    made = json.loads(record.read_text()) if record.is_file() else {"python": None, "packages": []}
-    if made["python"] != version:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(place / "venv")], check=True)
-        made = {"python": version, "packages": []}
-    if not set(wanted) <= set(made["packages"]):
-        wanted = sorted({*wanted, *made["packages"]})
-        _pip(place, *wanted)
-        record.write_text(json.dumps({"python": version, "packages": wanted}, indent=1) + "\n")
+    """Makes the environment, unless it is there with these very packages."""
+    record = place / "venv" / "made-of"
+    content = "\n".join([sys.version, *wanted])
+    if record.is_file() and record.read_text() == content:
+        return
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(place / "venv")], check=True)
+    _pip(place, *wanted)
+    record.write_text(content)
 
 
 def install_callboard(place: Path, wheel: Path) -> None:
@@ -98,16 +99,19 @@ def _pip(place: Path, *arguments: str) -> None:
 def main() -> int:
     place, wheel, *names = sys.argv[1:]
     suites, common = read_suites()
-    chosen = [suites[name] for name in names or suites]
     try:
-        for suite in chosen:
-            fetch(suite, Path(place))
+        for name in names or suites:
+            fetch(suites[name], Path(place))
+        # One environment for all, whichever are run.
+        make_venv(Path(place), requirements(suites.values(), common))
+        install_callboard(Path(place), Path(wheel))
+        write_kernelspecs(Path(place))
     except FetchError as error:
         print(error, file=sys.stderr)
         return 1
-    make_venv(Path(place), requirements(chosen, common))
-    install_callboard(Path(place), Path(wheel))
-    write_kernelspecs(Path(place))
+    except subprocess.CalledProcessError as error:
+        print(f"{error.cmd[0]} has ended with exit code {error.returncode}; what it says is above", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -17,8 +17,8 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::task::Waker;
 
-use callboard::publisher::{Entry, Next, Publisher};
-use callboard::wire::content::{ExecutionState, StreamName};
+use callboard::publisher::{Entry, Hold, Next, Publisher};
+use callboard::wire::content::StreamName;
 use callboard::wire::{DELIMITER, Frames, Parent, Session, Verifier};
 use support::{Bare, KEY, TestKernel, cell, signed};
 
@@ -89,8 +89,8 @@ fn write(key: &[u8], times: usize) {
     let (publisher, parent) = (Publisher::new(Arc::new(Session::new(key))), parent());
     measured(&mut || {
         for _ in 0..times {
-            publisher.status(&parent, ExecutionState::Busy);
-            let Next::Entry(Entry::Message(message)) = publisher.take(Waker::noop(), |_| false) else {
+            publisher.idle(&parent);
+            let Next::Entry(Entry::Message(message)) = publisher.take(Waker::noop(), |_| Hold::No) else {
                 panic!("nothing was published");
             };
             black_box(publisher.encode(message));
@@ -115,7 +115,7 @@ fn print(times: usize) {
             publisher.text(&parent, StreamName::Stdout, "A line of text, as long as lines usually are.");
             publisher.text(&parent, StreamName::Stdout, "\n");
             if n % 100 == 99 {
-                assert!(matches!(publisher.take(Waker::noop(), |_| false), Next::Entry(_)));
+                assert!(matches!(publisher.take(Waker::noop(), |_| Hold::No), Next::Entry(_)));
             }
         }
     });

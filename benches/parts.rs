@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use callboard::publisher::{Next, Publisher};
+use callboard::publisher::{Hold, Next, Publisher};
 use callboard::wire::content::{Content, ExecuteReply, Stream, StreamName};
 use callboard::wire::{DELIMITER, Frame, MessageType, Outgoing, Parent, Session, Verifier};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -116,7 +116,7 @@ fn printing(criterion: &mut Criterion) {
             n += 1;
             // What has been written is taken away, in messages of a usual size.
             if n % 1000 == 0 {
-                assert!(matches!(publisher.take(Waker::noop(), |_| false), Next::Entry(_)));
+                assert!(matches!(publisher.take(Waker::noop(), |_| Hold::No), Next::Entry(_)));
             }
         });
     });

@@ -1,5 +1,6 @@
 //! Puts the actors together and starts their threads.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -29,9 +30,8 @@ use crate::os;
 use crate::os::process::Process;
 use crate::publisher::Publisher;
 use crate::transport::{Endpoint, TransportError};
-use crate::wire::content::ExecutionState;
 use crate::wire::run_mode::Backend;
-use crate::wire::{Frames, Parent, Session, Verifier};
+use crate::wire::{Frames, Session, Verifier};
 
 /// The five sockets of a kernel, bound and not yet served.
 pub struct Sockets<E> {
@@ -65,6 +65,8 @@ pub struct Options {
     pub process: Box<dyn Process>,
     /// Whose event loop the main thread runs.
     pub backend: Backend,
+    /// Whether comm messages that name a subshell are handled in its thread at first.
+    pub comms_in_subshells: bool,
 }
 
 /// The system cannot give what a kernel needs.
@@ -96,6 +98,8 @@ pub struct Kernel {
     pub shell_caller: CallerHandle,
     /// Its child, which answers what editors ask and starts further Callers.
     pub control_caller: CallerHandle,
+    /// Whether comm messages that name a subshell are handled in its thread, and not in the main shell's.
+    pub comms_in_subshells: Arc<AtomicBool>,
     actors: Addresses,
     threads: Mutex<Option<Threads>>,
 }
@@ -127,9 +131,10 @@ struct Addresses {
 pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kernel, StartError> {
     let publisher = Publisher::new(Arc::new(Session::new(&options.key)));
     // The first message that is published.
-    publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
+    publisher.starting();
     let (ready, started) = mpsc::channel();
-    let context = Assembly { publisher: publisher.clone() };
+    let comms_in_subshells = Arc::new(AtomicBool::new(options.comms_in_subshells));
+    let context = Assembly { publisher: publisher.clone(), comms_in_subshells: comms_in_subshells.clone() };
     let io = thread::Builder::new().name("callboard-io".into()).spawn(move || {
         os::panic::mark_thread();
         if let Err(error) = os::signals::block_all() {
@@ -149,12 +154,22 @@ pub fn start<E: Endpoint>(sockets: Sockets<E>, options: Options) -> Result<Kerne
     let threads = Mutex::new(Some(Threads { io, control: control_thread }));
     let (shell_caller, control_caller) = (actors.shell.clone(), actors.control.clone());
     let (shell, control) = (shell_caller.inbox.clone(), control_caller.inbox.clone());
-    Ok(Kernel { publisher, shell, control, shell_caller, control_caller, actors, threads })
+    Ok(Kernel {
+        publisher,
+        shell,
+        control,
+        shell_caller,
+        control_caller,
+        comms_in_subshells,
+        actors,
+        threads,
+    })
 }
 
 /// What the actors share while they are put together.
 struct Assembly {
     publisher: Publisher,
+    comms_in_subshells: Arc<AtomicBool>,
 }
 
 impl Assembly {
@@ -163,7 +178,7 @@ impl Assembly {
         sockets: Sockets<E>,
         options: Options,
     ) -> Result<(Addresses, Arbiter), StartError> {
-        let Self { publisher } = self;
+        let Self { publisher, comms_in_subshells } = self;
         let Options { facts, shutdown_deadline, parent, watch_memory, process, key, backend, .. } = options;
         let facts = Arc::new(facts);
         let verifier = Arc::new(Verifier::new(&key));
@@ -229,6 +244,7 @@ impl Assembly {
             comms: comms.clone(),
             lifecycle,
             claims: claims.clone(),
+            comms_in_subshells,
         };
         let allowed = facts.offers_subshells();
         let subshells = Subshells::new(shell.clone(), control.clone(), publisher.clone(), socket, allowed);

@@ -16,8 +16,7 @@ use callboard::os::wake_fd::WakeFd;
 use callboard::publisher::{Publisher, Urgency};
 use callboard::transport::fake;
 use callboard::wire::content::{
-    ExecuteReply, ExecutionState, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status,
-    StreamName,
+    ExecuteReply, InputRequest, IopubWelcome, KernelInfoReply, KernelInfoRequest, Status, StreamName,
 };
 use callboard::wire::{Parent, Session};
 use support::{ALICE, PATIENCE, TestKernel, cell, read};
@@ -190,7 +189,7 @@ fn a_subscriber_that_does_not_read_holds_back_threads_that_publish() {
 #[test]
 fn messages_of_no_request_have_an_empty_parent() {
     let mut kernel = TestKernel::without_python();
-    kernel.kernel.publisher.status(&Arc::new(Parent::none()), ExecutionState::Busy);
+    kernel.kernel.publisher.idle(&Arc::new(Parent::none()));
     let message = kernel.iopub.message("the status");
     assert_eq!(&*message.parent, b"{}");
     read::<Status>(&message);
@@ -201,10 +200,10 @@ fn publications_before_the_first_subscription_wait_for_it() {
     let (iopub, mut peer) = fake::pair();
     let publisher = Publisher::new(Arc::new(Session::new(b"")));
     let runtime = Runtime::new().unwrap();
-    publisher.status(&Arc::new(Parent::none()), ExecutionState::Starting);
+    publisher.idle(&Arc::new(Parent::none()));
     runtime.block_on(async {
         IoPub::new(iopub, publisher.clone(), PATIENCE).start();
-        publisher.status(&Arc::new(Parent::none()), ExecutionState::Busy);
+        publisher.idle(&Arc::new(Parent::none()));
         assert!(peer.send(vec![vec![1]].into()));
         for awaited in ["iopub_welcome", "status", "status"] {
             let frames = peer.recv().await.unwrap();

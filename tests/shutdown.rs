@@ -12,8 +12,8 @@ use callboard::delivery::job::Channel;
 use callboard::delivery::request::{Assignment, ReplyStatus};
 use callboard::wire::Parent;
 use callboard::wire::content::{
-    CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, ExecutionState, InterruptReply,
-    InterruptRequest, KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,
+    CompleteRequest, Error, ErrorReply, ExecuteReply, ExecuteRequest, InterruptReply, InterruptRequest,
+    KernelInfoReply, KernelInfoRequest, ShutdownReply, ShutdownRequest, Stream, StreamName,
 };
 use support::{ABORTED, ALICE, Act, DEADLINE, PATIENCE, Sent, TestKernel, cell, read, within_patience};
 
@@ -262,7 +262,7 @@ fn what_was_published_before_the_end_is_delivered() {
             kernel.kernel.publisher.text(&parent, StreamName::Stdout, &format!("{n}\n"));
             kernel.kernel.publisher.text(&parent, StreamName::Stderr, &format!("{n}\n"));
         }
-        kernel.kernel.publisher.status(&parent, ExecutionState::Idle);
+        kernel.kernel.publisher.idle(&parent);
         kernel.kernel.close(PATIENCE);
         kernel.kernel.publisher.text(&parent, StreamName::Stdout, "after the end\n");
         for n in 0..100 {
@@ -312,7 +312,7 @@ fn closing_closes_all_sockets_and_may_be_done_twice() {
 fn closing_does_not_wait_for_a_subscriber_that_does_not_read() {
     let mut kernel = TestKernel::without_python();
     kernel.iopub.peer.stall();
-    kernel.kernel.publisher.status(&std::sync::Arc::new(Parent::none()), ExecutionState::Idle);
+    kernel.kernel.publisher.idle(&std::sync::Arc::new(Parent::none()));
     kernel.kernel.close(Duration::from_millis(50));
     assert_eq!(kernel.iopub.rest(), Vec::<String>::new());
 }

@@ -4,13 +4,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::thread;
 
 use actix::prelude::*;
 use tokio::time::{Duration, Instant, Sleep};
 use tracing::debug;
 
 use super::pump::{Pump, Pumped, receive};
-use crate::publisher::{Entry, Next, Publisher, Text};
+use crate::publisher::{Entry, Hold, Next, Publisher, Text};
 use crate::transport::{Outbox, Transport};
 use crate::wire::content::IopubWelcome;
 use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, to_json};
@@ -18,12 +19,14 @@ use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, to
 /// Text of a request that has just had text waits this long, so that a flood needs few messages.
 const JOIN: Duration = Duration::from_millis(10);
 
-/// The first text after a quiet time waits this long: `print` writes a line and its end one by one, and frontends would
-/// store two outputs.
-const LINE: Duration = Duration::from_millis(1);
-
-/// A line without its end waits this long in all: on a busy machine the thread that prints it may have lost its turn.
+/// A line without its end waits this long for it: `print` writes a line and its end one by one, frontends would store two
+/// outputs, and on a busy machine the thread that prints may have lost its turn.
 const UNFINISHED: Duration = Duration::from_millis(4);
+
+/// A whole line is sent when this time has passed since it was begun: the argument of a `print` may end in a line's end as
+/// well. Waking this thread takes about as long; the rest of the time is left to other threads, that which prints among
+/// them, because a timer would take a millisecond.
+const WHOLE: Duration = Duration::from_micros(50);
 
 /// Nothing is sent before the first subscription, or before this time has passed since the start: a client that restarts
 /// the kernel and sends cells at once may be back on shell before it is back on iopub.
@@ -74,18 +77,16 @@ impl<T: Transport> IoPub<T> {
     fn send(&mut self, task: &mut TaskContext<'_>) {
         while !self.awaits_subscriber(task) && self.has_room(task) {
             let Self { publisher, last_text, .. } = self;
-            let mut due = None;
-            let next = publisher.take(task.waker(), |text| {
-                due = hold_until(last_text.as_ref(), text);
-                due.is_some()
-            });
-            let due = match next {
+            let due = match publisher.take(task.waker(), |text| hold(last_text.as_ref(), text)) {
                 Next::Entry(entry) => {
                     self.push(entry);
                     continue;
                 }
-                Next::Held => due,
-                Next::Waits(until) => Some(Instant::from_std(until)),
+                Next::Held(Hold::No | Hold::Yield) => {
+                    thread::yield_now();
+                    continue;
+                }
+                Next::Held(Hold::Line(until) | Hold::Until(until)) | Next::Waits(until) => until,
                 Next::Empty | Next::Closed => {
                     for asker in self.draining.drain(..) {
                         asker.do_send(Drained);
@@ -93,7 +94,7 @@ impl<T: Transport> IoPub<T> {
                     return;
                 }
             };
-            if due.is_none_or(|due| !self.is_past(due, task)) {
+            if !self.is_past(due.into(), task) {
                 return;
             }
         }
@@ -146,19 +147,20 @@ impl<T: Transport> IoPub<T> {
     }
 }
 
-/// When to send text that may still grow. None: now.
-fn hold_until(last: Option<&(Arc<Parent>, Instant)>, text: &Text) -> Option<Instant> {
-    let (since, now) = (Instant::from_std(text.since), Instant::now());
-    let mut due = since + LINE;
-    if due <= now && !text.text.ends_with('\n') {
-        due = since + UNFINISHED;
-    }
+/// How long text that may still grow waits.
+fn hold(last: Option<&(Arc<Parent>, Instant)>, text: &Text) -> Hold {
+    let now = Instant::now().into_std();
     if let Some((parent, at)) = last
         && parent.msg_id == text.parent.msg_id
+        && now < (*at + JOIN).into_std()
     {
-        due = due.max(*at + JOIN);
+        return Hold::Until((*at + JOIN).into_std());
     }
-    (due > now).then_some(due)
+    if text.text.ends_with('\n') {
+        return if now < text.since + WHOLE { Hold::Yield } else { Hold::No };
+    }
+    let due = text.since + UNFINISHED;
+    if now < due { Hold::Line(due) } else { Hold::No }
 }
 
 impl<T: Transport> Actor for IoPub<T> {
@@ -179,7 +181,10 @@ impl<T: Transport> Pumped for IoPub<T> {
         let received = receive(outbox, task, "iopub", |outbox, frames| match subscription(&frames) {
             Some((true, topic)) => {
                 outbox.greet(&topic, welcome(publisher, &topic));
-                *awaited = None;
+                // The first subscriber gets everything from the start.
+                if awaited.take().is_none() {
+                    publisher.busy_again();
+                }
             }
             Some((false, topic)) => outbox.unsubscribe(&topic),
             None => debug!("something other than a subscription came in on iopub and was dropped"),
@@ -219,4 +224,36 @@ fn welcome(publisher: &Publisher, topic: &[u8]) -> Frames {
         content: to_json(&content),
         buffers: Vec::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::content::StreamName;
+
+    #[test]
+    fn a_whole_line_after_a_quiet_time_leaves_at_once_and_all_else_waits_for_more() {
+        let now = Instant::now();
+        let parent = |id: &str| Arc::new(Parent { msg_id: id.to_owned(), ..Parent::none() });
+        let ago = |time: Duration| now.checked_sub(time).unwrap_or(now).into_std();
+        let held = |text: &str, age: Duration, last: Option<(Arc<Parent>, Instant)>| {
+            let (text, since) = (text.to_owned(), ago(age));
+            hold(last.as_ref(), &Text { parent: parent("a"), name: StreamName::Stdout, text, since })
+        };
+        let ms = Duration::from_millis;
+        assert_eq!(held("a\n", ms(1), None), Hold::No);
+        // With room for a machine that is slow: by then the time may be over.
+        assert!(matches!(held("a\n", Duration::ZERO, None), Hold::Yield | Hold::No));
+        let begun = Instant::now().into_std();
+        let text =
+            Text { parent: parent("a"), name: StreamName::Stdout, text: "a".into(), since: begun + ms(500) };
+        assert_eq!(hold(None, &text), Hold::Line(begun + ms(500) + UNFINISHED));
+        assert_eq!(held("a", ms(100), None), Hold::No);
+        // Behind other text of the same request.
+        let last = |id: &str| Some((parent(id), now + ms(500)));
+        let joined = Hold::Until((now + ms(500) + JOIN).into_std());
+        assert_eq!(held("a\n", ms(100), last("a")), joined);
+        assert_eq!(held("a", ms(100), last("a")), joined);
+        assert_eq!(held("a\n", ms(100), last("b")), Hold::No);
+    }
 }

@@ -1,8 +1,10 @@
 //! The router: sends every request to the actor that answers it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
+use chrono::Utc;
 use tracing::{debug, warn};
 
 use super::caller::{CallerHandle, Dispatch, DispatchToChild, WhenEnded};
@@ -18,11 +20,11 @@ use crate::delivery::job::{Channel, Job};
 use crate::delivery::pending::Outcome;
 use crate::delivery::request::Request;
 use crate::os::usage::{HostMemory, Meter, Usage};
-use crate::publisher::Publisher;
+use crate::publisher::{Busy, Publisher};
 use crate::wire::MessageType;
 use crate::wire::content::{
-    self, Checked, ConnectReply, DapRequest, ExecuteRequest, ExecutionState, HostVirtualMemory,
-    KernelInfoReply, UsageReply, reply,
+    self, Checked, ConnectReply, DapRequest, ExecuteRequest, HostVirtualMemory, KernelInfoReply, UsageReply,
+    reply,
 };
 use crate::wire::run_mode::RunMode;
 use crate::wire::sanitize::clipped;
@@ -61,6 +63,8 @@ pub struct Routes {
     pub lifecycle: Addr<Lifecycle>,
     /// What goes to handlers of Python code instead.
     pub claims: Arc<Claims>,
+    /// Comm messages that name a subshell are handled in its thread, and not in the main shell's. May change at any time.
+    pub comms_in_subshells: Arc<AtomicBool>,
 }
 
 /// What does not change while the kernel runs.
@@ -69,8 +73,6 @@ pub struct KernelFacts {
     pub kernel_info: KernelInfoReply,
     /// The ports it listens on.
     pub connect: ConnectReply,
-    /// Comm messages that name a subshell are handled in its thread, and not in the main shell's.
-    pub comms_in_subshells: bool,
 }
 
 impl KernelFacts {
@@ -150,9 +152,10 @@ impl Router {
         }
     }
 
-    /// Sends a message of a comm to the main shell, or to the subshell that it names if the options say so.
+    /// Sends a message of a comm to the main shell, or to the subshell that it names if that is wanted.
     fn dispatch_comm(&self, job: Job) {
-        let named = job.subshell_id.as_deref().filter(|_| self.facts.comms_in_subshells);
+        let in_subshells = self.routes.comms_in_subshells.load(Ordering::Relaxed);
+        let named = job.subshell_id.as_deref().filter(|_| in_subshells);
         let caller =
             named.and_then(|id| self.subshell(id).ok()).map_or(&self.routes.shell, |shell| &shell.caller);
         caller.addr.do_send(Dispatch(Arc::new(self.request(job))));
@@ -217,8 +220,9 @@ impl Router {
             self.request(job).refuse("UnknownMessageType", &message);
         } else {
             // There is no reply, but clients wait for idle.
-            self.publisher.status(&job.parent, ExecutionState::Busy);
-            self.publisher.status(&job.parent, ExecutionState::Idle);
+            let busy = Busy { since: Utc::now(), runs_code: false, has_more: true };
+            self.publisher.busy(&job.parent, busy);
+            self.publisher.idle(&job.parent);
         }
     }
 

@@ -9,10 +9,8 @@ use tracing::debug;
 
 use crate::delivery::gate::QueueGate;
 use crate::delivery::job::{Job, Reply};
-use crate::publisher::Publisher;
-use crate::wire::content::{
-    AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, ExecutionState, reply,
-};
+use crate::publisher::{Busy, Publisher};
+use crate::wire::content::{AbortedReply, Error, ErrorReply, ExecuteInput, ExecuteRequest, reply};
 use crate::wire::{Frame, Frames, MessageType, Outgoing, to_json, write_date};
 
 /// A job with the right to answer it.
@@ -114,16 +112,17 @@ impl Request {
             return false;
         }
         // A OnceLock that is set already keeps its value; a request begins only once.
-        self.started.get_or_init(Utc::now);
+        let since = *self.started.get_or_init(Utc::now);
         if self.gate.as_ref().is_some_and(|gate| gate.is_main()) {
             self.publisher.set_foreground(&self.job.parent);
         }
-        if has_more {
-            self.publisher.busy_until_more(&self.job.parent);
-        } else {
-            self.publisher.status(&self.job.parent, ExecutionState::Busy);
-        }
+        self.publish_busy(since, has_more);
         true
+    }
+
+    fn publish_busy(&self, since: DateTime<Utc>, has_more: bool) {
+        let runs_code = self.job.kind.runs_code();
+        self.publisher.busy(&self.job.parent, Busy { since, runs_code, has_more });
     }
 
     /// Publishes the code that is about to run.
@@ -225,7 +224,7 @@ impl Request {
         if let Some(reply) = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take() {
             self.job.reply_to.do_send(Reply(reply));
         }
-        self.publisher.status(&self.job.parent, ExecutionState::Idle);
+        self.publisher.idle(&self.job.parent);
         self.job.parent.has_ended.store(true, Ordering::Release);
     }
 
@@ -234,7 +233,7 @@ impl Request {
         if !self.move_on(QUEUED, ABORTED) {
             return false;
         }
-        self.publisher.busy_until_more(&self.job.parent);
+        self.publish_busy(Utc::now(), true);
         self.reply(to_json(&AbortedReply::default()), None, Vec::new());
         self.end();
         true

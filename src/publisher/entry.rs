@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 
-use crate::wire::content::StreamName;
-use crate::wire::{Frame, Frames, MessageType, Parent};
+use crate::wire::content::{Content, ExecutionState, Status, StreamName};
+use crate::wire::{Frame, Frames, MessageType, Parent, to_json};
 
 /// Something that waits to be published.
 pub enum Entry {
@@ -104,6 +104,12 @@ impl Message {
     pub fn small(parent: &Arc<Parent>, kind: &MessageType, metadata: Frame, content: Vec<u8>) -> Self {
         let (parent, kind) = (parent.clone(), kind.clone());
         Self::Small(Small { parent, kind, metadata, content, date: Utc::now() })
+    }
+
+    /// The state of the kernel for a request.
+    pub fn status(parent: &Arc<Parent>, execution_state: ExecutionState, date: DateTime<Utc>) -> Self {
+        let (parent, content) = (parent.clone(), to_json(&Status { execution_state }));
+        Self::Small(Small { parent, kind: Status::TYPE, metadata: Frame::EMPTY_OBJECT, content, date })
     }
 
     /// How many bytes it takes in the queue.

@@ -8,6 +8,7 @@ pub mod capture;
 mod entry;
 mod line_arbiter;
 mod queue;
+mod running;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -20,7 +21,7 @@ use self::backpressure::Backpressure;
 use self::entry::{Small, What, Writer};
 use self::queue::{JOIN_LIMIT, Queue};
 use crate::os::wake_fd::WakeFd;
-use crate::wire::content::{Content, ExecutionState, Status, Stream, StreamName};
+use crate::wire::content::{Content, ExecutionState, Stream, StreamName};
 use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, Session, to_json};
 
 pub use self::backpressure::Urgency;
@@ -57,12 +58,36 @@ struct Printed<'a> {
     text: &'a str,
 }
 
+/// The busy of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Busy {
+    /// When the request began.
+    pub since: DateTime<Utc>,
+    /// User code runs until the idle of the request: the kernel is busy until then, whatever else it answers.
+    pub runs_code: bool,
+    /// Another message of the request follows at once, and wakes the thread that sends.
+    pub has_more: bool,
+}
+
+/// What becomes of text that may still grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It is sent.
+    No,
+    /// It is taken again at once, after other threads have had their turn.
+    Yield,
+    /// It waits until then, or until it ends a line.
+    Line(Instant),
+    /// It waits until then.
+    Until(Instant),
+}
+
 /// What the queue has for the actor that empties it.
 pub enum Next {
     /// The next one.
     Entry(Entry),
-    /// Only text that may still grow, which the calling code wants to hold.
-    Held,
+    /// Only text that may still grow, which the calling code holds.
+    Held(Hold),
     /// Nothing until then: output waits for the end of a line.
     Waits(Instant),
     /// Nothing.
@@ -94,18 +119,42 @@ impl Publisher {
         self.raw(parent, &C::TYPE, Frame::EMPTY_OBJECT, to_json(content), Vec::new());
     }
 
-    /// Publishes the state of the kernel for a request.
-    pub fn status(&self, parent: &Arc<Parent>, execution_state: ExecutionState) {
-        self.content(parent, &Status { execution_state });
+    /// Publishes that the kernel starts: the first message.
+    pub fn starting(&self) {
+        let parent = Arc::new(Parent::none());
+        let message = Message::status(&parent, ExecutionState::Starting, Utc::now());
+        self.enqueue(message.bytes(), |queue| queue.put_last(&parent, What::Message(message, None)));
     }
 
-    /// Publishes busy for a request that publishes another message at once. Does not wake the thread that sends: the other
-    /// message does.
-    pub fn busy_until_more(&self, parent: &Arc<Parent>) {
-        let content = to_json(&Status { execution_state: ExecutionState::Busy });
-        let message = Message::small(parent, &Status::TYPE, Frame::EMPTY_OBJECT, content);
+    /// Publishes busy for a request.
+    pub fn busy(&self, parent: &Arc<Parent>, busy: Busy) {
+        let message = Message::status(parent, ExecutionState::Busy, busy.since);
         let bytes = message.bytes();
-        self.add(&mut self.queue(), bytes, |queue| queue.put_last(parent, What::Message(message, None)));
+        let put = |queue: &mut Queue| {
+            if busy.runs_code {
+                queue.running.begin(parent, busy.since);
+            }
+            queue.put_last(parent, What::Message(message, None));
+        };
+        if busy.has_more {
+            self.add(&mut self.queue(), bytes, put);
+        } else {
+            self.enqueue(bytes, put);
+        }
+    }
+
+    /// Publishes idle for a request that has ended, and busy once more if code of another one runs.
+    pub fn idle(&self, parent: &Arc<Parent>) {
+        let message = Message::status(parent, ExecutionState::Idle, Utc::now());
+        self.enqueue(message.bytes(), |queue| {
+            queue.running.end(parent);
+            queue.put_idle(parent, message);
+        });
+    }
+
+    /// Publishes busy once more if code of a request runs: a new subscriber has not seen it.
+    pub fn busy_again(&self) {
+        self.enqueue(0, Queue::put_busy_again);
     }
 
     /// Publishes a message whose metadata and content are JSON already. Encodes and signs it on the calling thread,
@@ -141,10 +190,10 @@ impl Publisher {
     }
 
     fn put_message(&self, parent: &Arc<Parent>, kind: &MessageType, bytes: usize, message: Message) {
-        let what = What::Message(message, None);
         self.enqueue(bytes, |queue| match kind {
-            MessageType::Status => queue.put_last(parent, what),
-            _ => queue.put(parent, Writer::current(), what),
+            // Of Python code: no request of the kernel begins or ends with it.
+            MessageType::Status => queue.put_idle(parent, message),
+            _ => queue.put(parent, Writer::current(), What::Message(message, None)),
         });
     }
 
@@ -301,9 +350,9 @@ impl Publisher {
         *self.shared.foreground.lock().unwrap_or_else(PoisonError::into_inner) = parent.clone();
     }
 
-    /// Takes the next entry. Wakes `waker` when there is more. Keeps back text at the end of the queue while `hold` returns
-    /// true, unless it is large or was flushed.
-    pub fn take(&self, waker: &Waker, hold: impl FnOnce(&Text) -> bool) -> Next {
+    /// Takes the next entry. Wakes `waker` when there is more. `hold` decides about text that is alone in the queue, unless
+    /// it is large or was flushed.
+    pub fn take(&self, waker: &Waker, hold: impl FnOnce(&Text) -> Hold) -> Next {
         let mut queue = self.queue();
         if !queue.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             queue.waker = Some(waker.clone());
@@ -313,10 +362,16 @@ impl Publisher {
             && text.text.len() < JOIN_LIMIT / 2
             && !queue.flush
             && !queue.closed
-            && hold(text)
         {
-            queue.sleep();
-            return Next::Held;
+            let decision = hold(text);
+            match decision {
+                Hold::No | Hold::Yield => {}
+                Hold::Line(_) => queue.await_line_end(),
+                Hold::Until(_) => queue.sleep(),
+            }
+            if decision != Hold::No {
+                return Next::Held(decision);
+            }
         }
         let before = queue.bytes;
         let Some(entry) = queue.pop() else {

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, Piece, Text, What, Writer};
+use super::entry::{Entry, Message, Piece, Text, What, Writer};
 use super::line_arbiter::LineArbiter;
+use super::running::Running;
 use crate::wire::Parent;
 use crate::wire::content::StreamName;
 
@@ -27,6 +28,8 @@ pub(super) struct Queue {
     actor: Actor,
     /// Output that waits for the end of a line of another thread.
     pub lines: LineArbiter,
+    /// The requests whose code runs.
+    pub running: Running,
     /// How long a subscriber had not read when output began to be dropped.
     pub stuck_for: Duration,
     /// The gaps in the queue, by the ids of their requests.
@@ -36,9 +39,11 @@ pub(super) struct Queue {
 /// The state of the actor that empties the queue.
 #[derive(Default, PartialEq)]
 enum Actor {
-    /// Has found the queue empty.
+    /// Has found the queue empty, or waits for its timer.
     #[default]
     Sleeps,
+    /// Waits for the end of the line that is alone in the queue, or for its timer.
+    AwaitsLineEnd,
     /// Has entries to take, and has not been woken yet.
     HasNews,
     /// Has been woken, and has not found the queue empty since.
@@ -54,7 +59,7 @@ enum Slot {
 impl Queue {
     /// Notes that there are entries for the actor.
     pub fn note_news(&mut self) {
-        if self.actor == Actor::Sleeps {
+        if matches!(self.actor, Actor::Sleeps | Actor::AwaitsLineEnd) {
             self.actor = Actor::HasNews;
         }
     }
@@ -73,6 +78,11 @@ impl Queue {
     /// Notes that the actor has taken all entries and wants to be woken for more.
     pub fn sleep(&mut self) {
         self.actor = Actor::Sleeps;
+    }
+
+    /// Notes that the actor wants to be woken for more, or when the text that it has left in the queue ends a line.
+    pub fn await_line_end(&mut self) {
+        self.actor = Actor::AwaitsLineEnd;
     }
 
     /// Publishes output when no line of another thread is open.
@@ -115,6 +125,21 @@ impl Queue {
         }
         self.append(parent, what);
         self.note_news();
+    }
+
+    /// Publishes the idle of a request behind all of its output, and busy once more if code of another one runs.
+    pub fn put_idle(&mut self, parent: &Arc<Parent>, idle: Message) {
+        self.put_last(parent, What::Message(idle, None));
+        self.put_busy_again();
+    }
+
+    /// Publishes busy once more if the code of a request runs.
+    pub fn put_busy_again(&mut self) {
+        if let Some(busy) = self.running.busy_again() {
+            self.bytes += busy.bytes();
+            self.slots.push_back(Slot::Entry(Entry::Message(busy)));
+            self.note_news();
+        }
     }
 
     /// Moves on output that no longer waits for a line.
@@ -193,6 +218,9 @@ impl Queue {
         {
             // The writer of the first part has woken the actor.
             last.text.push_str(text);
+            if self.actor == Actor::AwaitsLineEnd && text.ends_with('\n') {
+                self.actor = Actor::HasNews;
+            }
             return;
         }
         let text = Text { parent: parent.clone(), name, text: text.to_owned(), since: now };

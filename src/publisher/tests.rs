@@ -12,11 +12,11 @@ fn parent(id: &str) -> Arc<Parent> {
 }
 
 fn take(publisher: &Publisher) -> String {
-    match publisher.take(Waker::noop(), |_| false) {
+    match publisher.take(Waker::noop(), |_| Hold::No) {
         Next::Entry(Entry::Text(text)) => format!("{}:{:?}:{}", text.parent.msg_id, text.name, text.text),
         Next::Entry(Entry::Message(_)) => "message".into(),
         Next::Waits(_) => "waits".into(),
-        Next::Held => "held".into(),
+        Next::Held(_) => "held".into(),
         Next::Empty => "empty".into(),
         Next::Closed => "closed".into(),
     }
@@ -29,7 +29,7 @@ fn text_joins_until_something_else_comes_between() {
     publisher.text(&a, StreamName::Stdout, "2");
     publisher.text(&a, StreamName::Stderr, "3");
     publisher.text(&b, StreamName::Stderr, "4");
-    publisher.status(&b, ExecutionState::Idle);
+    publisher.idle(&b);
     publisher.text(&b, StreamName::Stderr, "5");
     assert_eq!(take(&publisher), "a:Stdout:12");
     assert_eq!(take(&publisher), "a:Stderr:3");
@@ -43,13 +43,14 @@ fn text_joins_until_something_else_comes_between() {
 fn the_last_text_is_held_until_flushed_or_followed() {
     let (publisher, a) = (publisher(), parent("a"));
     publisher.text(&a, StreamName::Stdout, "1");
-    assert!(matches!(publisher.take(Waker::noop(), |_| true), Next::Held));
+    let hold = |_: &Text| Hold::Until(Instant::now());
+    assert!(matches!(publisher.take(Waker::noop(), hold), Next::Held(_)));
     publisher.flush();
     assert_eq!(take(&publisher), "a:Stdout:1");
     assert_eq!(take(&publisher), "empty");
     publisher.text(&a, StreamName::Stdout, "2");
-    publisher.status(&a, ExecutionState::Idle);
-    assert!(matches!(publisher.take(Waker::noop(), |_| true), Next::Entry(Entry::Text(_))));
+    publisher.idle(&a);
+    assert!(matches!(publisher.take(Waker::noop(), hold), Next::Entry(Entry::Text(_))));
 }
 
 #[test]
@@ -95,16 +96,63 @@ fn the_actor_is_woken_once_and_not_for_a_busy_that_a_message_follows() {
     let (publisher, a, woken) = (publisher(), parent("a"), Arc::new(Count::default()));
     let waker = Waker::from(woken.clone());
     for round in 1..3 {
-        assert!(matches!(publisher.take(&waker, |_| false), Next::Empty));
-        publisher.busy_until_more(&a);
+        assert!(matches!(publisher.take(&waker, |_| Hold::No), Next::Empty));
+        publisher.busy(&a, Busy { since: Utc::now(), runs_code: true, has_more: true });
         assert_eq!(woken.0.load(Ordering::Relaxed), round - 1);
-        publisher.status(&a, ExecutionState::Idle);
-        publisher.status(&a, ExecutionState::Idle);
+        publisher.idle(&a);
+        publisher.idle(&a);
         assert_eq!(woken.0.load(Ordering::Relaxed), round);
         for _ in 0..3 {
-            assert!(matches!(publisher.take(&waker, |_| false), Next::Entry(Entry::Message(_))));
+            assert!(matches!(publisher.take(&waker, |_| Hold::No), Next::Entry(Entry::Message(_))));
         }
     }
+}
+
+#[test]
+fn the_actor_that_awaits_the_end_of_a_line_is_woken_for_it_once() {
+    let (publisher, a, woken) = (publisher(), parent("a"), Arc::new(Count::default()));
+    let waker = Waker::from(woken.clone());
+    let count = || woken.0.load(Ordering::Relaxed);
+    let later = Instant::now() + Duration::from_secs(60);
+    assert!(matches!(publisher.take(&waker, |_| Hold::No), Next::Empty));
+    publisher.text(&a, StreamName::Stdout, "1");
+    assert_eq!(count(), 1);
+    assert!(matches!(publisher.take(&waker, |_| Hold::Line(later)), Next::Held(_)));
+    publisher.text(&a, StreamName::Stdout, " ");
+    assert_eq!(count(), 1);
+    for _ in 0..2 {
+        publisher.text(&a, StreamName::Stdout, "2\n");
+        assert_eq!(count(), 2);
+    }
+    // Text that is held because more is expected wakes nothing.
+    assert!(matches!(publisher.take(&waker, |_| Hold::Until(later)), Next::Held(_)));
+    publisher.text(&a, StreamName::Stdout, "3\n");
+    assert_eq!(count(), 2);
+    assert_eq!(take(&publisher), "a:Stdout:1 2\n2\n3\n");
+}
+
+#[test]
+fn busy_is_published_once_more_for_the_oldest_that_runs() {
+    let (publisher, a, b, c) = (publisher(), parent("a"), parent("b"), parent("c"));
+    let publish = |parent: &Arc<Parent>, runs_code| {
+        publisher.busy(parent, Busy { since: Utc::now(), runs_code, has_more: false });
+    };
+    publish(&a, true);
+    publish(&b, true);
+    publish(&c, false);
+    for parent in [&c, &a, &b] {
+        publisher.idle(parent);
+    }
+    let mut seen = Vec::new();
+    while let Next::Entry(Entry::Message(Message::Small(small))) = publisher.take(Waker::noop(), |_| Hold::No)
+    {
+        let state = String::from_utf8_lossy(&small.content).contains("busy");
+        seen.push((small.parent.msg_id.clone(), state));
+    }
+    let expected =
+        [("a", true), ("b", true), ("c", true), ("c", false), ("a", true), ("a", false), ("b", true)];
+    let expected = expected.into_iter().chain([("b", false)]).map(|(id, state)| (id.to_owned(), state));
+    assert_eq!(seen, expected.collect::<Vec<_>>());
 }
 
 #[test]

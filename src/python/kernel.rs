@@ -1,10 +1,11 @@
 //! The kernel, as the Python package sees it.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::{PyRuntimeError, PySystemExit};
+use pyo3::exceptions::{PyRuntimeError, PySystemExit, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -79,6 +80,15 @@ pub fn start(py: Python<'_>, args: Vec<String>, python_version: &str) -> PyResul
         PySystemExit::new_err(message)
     })?;
     Ok(Kernel::new(booted))
+}
+
+/// Checks options of the kernel that a kernelspec is to give it. Returns the event loop that they choose. Raises `ValueError`
+/// that says what is wrong.
+#[pyfunction]
+#[allow(clippy::needless_pass_by_value)] // the signature that PyO3 requires
+pub fn check_kernelspec_options(args: Vec<String>) -> PyResult<&'static str> {
+    let settings = Settings::for_kernelspec(&args).map_err(PyValueError::new_err)?;
+    Ok(settings.backend.as_str())
 }
 
 /// Prints what clap returned (help to stdout, errors to stderr), and makes the exception that ends the process.
@@ -167,6 +177,17 @@ impl Kernel {
         }
         self.capture.start(&self.inner.publisher)?;
         Ok(true)
+    }
+
+    /// Whether comm messages that name a subshell are handled in its thread, and not in the main thread.
+    #[getter]
+    fn comms_in_subshells(&self) -> bool {
+        self.inner.comms_in_subshells.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_comms_in_subshells(&self, wanted: bool) {
+        self.inner.comms_in_subshells.store(wanted, Ordering::Relaxed);
     }
 
     /// The Caller of the main thread.

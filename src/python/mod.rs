@@ -39,8 +39,8 @@ pub mod _core {
     use super::hooks::set_wakeup_hooks;
     #[pymodule_export]
     use super::kernel::{
-        Kernel, block_sigint, end_group, interrupt_again, prepare_for_crash, sigint_noticed, start,
-        watch_sigint,
+        Kernel, block_sigint, check_kernelspec_options, end_group, interrupt_again, prepare_for_crash,
+        sigint_noticed, start, watch_sigint,
     };
     #[pymodule_export]
     use super::parent::Parent;

@@ -93,7 +93,6 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
             facts: KernelFacts {
                 kernel_info: kernel_info(python_version, !settings.subshells.no_subshells),
                 connect,
-                comms_in_subshells: settings.subshells.comms_in_subshells,
             },
             shutdown_deadline: settings.shutdown_deadline,
             subscriber_patience: settings.subscriber_patience,
@@ -101,6 +100,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
             watch_memory: true,
             process: Box::new(process),
             backend: settings.backend,
+            comms_in_subshells: settings.subshells.comms_in_subshells,
         };
         let kernel = kernel::start(sockets, options)?;
         Ok((kernel, connection, connection_file))

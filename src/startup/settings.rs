@@ -183,6 +183,32 @@ impl Settings {
 }
 
 impl Settings {
+    /// Reads options that a kernelspec is to give to the kernel. The error says what is wrong with them.
+    pub fn for_kernelspec(args: &[String]) -> Result<Self, String> {
+        let settings = Self::parse_args("callboard", args).map_err(|error| {
+            let text = error.to_string();
+            let text = text.split("\n\nUsage").next().unwrap_or_default();
+            text.strip_prefix("error: ").unwrap_or(text).to_owned()
+        })?;
+        if let Some(word) = settings.ignored.first() {
+            return Err(format!("unexpected argument '{word}' found"));
+        }
+        let ports = [settings.shell, settings.iopub, settings.stdin, settings.control, settings.hb];
+        if settings.connection_file.is_some()
+            || settings.ip.is_some()
+            || settings.transport != "tcp"
+            || ports != [0; 5]
+        {
+            return Err("Jupyter itself tells a kernel where to listen: no kernelspec may".to_owned());
+        }
+        if settings.python.is_some() {
+            return Err(
+                "--python is for the `kernel` binary: run this command with the Python to run".to_owned()
+            );
+        }
+        Ok(settings)
+    }
+
     /// The connection that the command line describes, with a new key. `private` makes the folder of the sockets if they
     /// are files and `--ip` does not name their path.
     pub fn connection(&self, private: impl FnOnce() -> io::Result<PathBuf>) -> io::Result<Connection> {
@@ -295,6 +321,30 @@ mod tests {
                 "--Unknown.x=1=2"
             ]
         );
+    }
+
+    #[test]
+    fn a_kernelspec_gives_all_options_but_where_to_listen() {
+        let parse = |args: &str| {
+            let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
+            Settings::for_kernelspec(&args)
+        };
+        let settings =
+            parse("--comms-in-subshells --backend trio --InteractiveShell.colors=nocolor").unwrap();
+        assert!(settings.subshells.comms_in_subshells);
+        assert_eq!(settings.backend, Backend::Trio);
+        for (args, told) in [
+            ("--bogus", "unexpected argument '--bogus' found"),
+            ("word", "unexpected argument 'word' found"),
+            ("--backend x", "the backends are asyncio and trio"),
+            ("-f x", "where to listen"),
+            ("--hb 5", "where to listen"),
+            ("--transport ipc", "where to listen"),
+            ("--python /usr/bin/python3", "with the Python to run"),
+        ] {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains(told) && !error.contains("Usage"), "{args}: {error}");
+        }
     }
 
     #[test]

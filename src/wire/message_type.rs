@@ -139,6 +139,11 @@ impl MessageType {
         }
         Some(Self::parse(&format!("{stem}_reply")))
     }
+
+    /// Whether a kernel runs the code of its user to handle a message of this type: a cell, the handler of a comm.
+    pub fn runs_code(&self) -> bool {
+        matches!(self, Self::ExecuteRequest | Self::CommOpen | Self::CommMsg | Self::CommClose)
+    }
 }
 
 impl fmt::Display for MessageType {

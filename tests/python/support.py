@@ -128,8 +128,10 @@ class Run:
     @property
     def types(self) -> list[str]:
         """The types of the messages, the states of the status messages in their place. Text that is printed may
-        come in any number of pieces: they count as one."""
+        come in any number of pieces: they count as one. Busy comes once more behind every other request that is
+        answered meanwhile: the first one counts."""
         types = [m["content"].get("execution_state") or m["msg_type"] for m in self.messages]
+        types = [t for at, t in enumerate(types) if t != "busy" or "busy" not in types[:at]]
         return [t for before, t in zip([None, *types], types, strict=False) if (before, t) != ("stream", "stream")]
 
     def contents(self, *msg_types: str) -> list[dict[str, Any]]:

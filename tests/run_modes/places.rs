@@ -78,8 +78,7 @@ fn no_cell(kernel: &mut TestKernel, channel: Channel, id: Option<&str>, kind: &s
 #[test]
 fn comm_messages_stay_on_the_shell_thread_unless_told_otherwise() {
     for comms_in_subshells in [false, true] {
-        let mut kernel =
-            TestKernel::start_with(|options| options.facts.comms_in_subshells = comms_in_subshells);
+        let mut kernel = TestKernel::start_with(|options| options.comms_in_subshells = comms_in_subshells);
         let subshell = kernel.create_subshell();
         let sent = kernel.execute_in(&subshell, "ok");
         assert_eq!(kernel.outcome(&sent), RAN);

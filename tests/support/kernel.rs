@@ -85,13 +85,14 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
     };
     let options = Options {
         key: KEY.to_vec(),
-        facts: KernelFacts { kernel_info, connect, comms_in_subshells: false },
+        facts: KernelFacts { kernel_info, connect },
         shutdown_deadline: DEADLINE,
         subscriber_patience: 2 * PATIENCE,
         parent: None,
         watch_memory: false,
         process: Box::new(Recorder(recorder)),
         backend: Backend::Asyncio,
+        comms_in_subshells: false,
     };
     (options, acts)
 }

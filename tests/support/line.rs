@@ -37,11 +37,65 @@ pub struct Line {
     runtime: Rc<Runtime>,
     signer: Signer,
     replays: ReplayGuard,
+    statuses: Statuses,
+    /// Whether [`Line::message`] gives those that say busy once more.
+    pub shows_busy_again: bool,
+}
+
+/// The requests whose code runs, as a client sees them. Fails the test if another one's idle is the last status.
+#[derive(Default)]
+struct Statuses {
+    /// The headers of the requests.
+    running: Vec<Vec<u8>>,
+    /// An idle was read while code runs.
+    owed: bool,
+}
+
+impl Statuses {
+    /// Notes the next message of iopub. Returns whether it says busy once more.
+    #[track_caller]
+    fn note(&mut self, message: &Incoming) -> bool {
+        let is_status = message.kind == MessageType::Status;
+        let state = is_status.then(|| read::<Status>(message).execution_state);
+        let again = state == Some(ExecutionState::Busy)
+            && self.running.iter().any(|header| *header == *message.parent);
+        let owed = std::mem::take(&mut self.owed);
+        assert!(
+            again || !owed,
+            "code runs, but this follows the idle of another request: {}",
+            describe(message)
+        );
+        match state {
+            Some(ExecutionState::Busy) if !again && runs_code(message) => {
+                self.running.push(message.parent.to_vec());
+            }
+            Some(ExecutionState::Idle) => {
+                self.running.retain(|header| *header != *message.parent);
+                self.owed = !self.running.is_empty();
+            }
+            _ => {}
+        }
+        again
+    }
+}
+
+/// Whether the request that caused a message runs code.
+fn runs_code(message: &Incoming) -> bool {
+    let header: Value = serde_json::from_slice(&message.parent).unwrap();
+    header["msg_type"].as_str().is_some_and(|kind| MessageType::parse(kind).runs_code())
 }
 
 impl Line {
     pub fn new(name: &'static str, peer: Peer, runtime: Rc<Runtime>, key: &[u8]) -> Self {
-        Self { name, peer, runtime, signer: Signer::new(key), replays: ReplayGuard::new() }
+        Self {
+            name,
+            peer,
+            runtime,
+            signer: Signer::new(key),
+            replays: ReplayGuard::new(),
+            statuses: Statuses::default(),
+            shows_busy_again: false,
+        }
     }
 
     /// Sends frames as they are.
@@ -68,11 +122,17 @@ impl Line {
         }
     }
 
-    /// The next message from the kernel.
+    /// The next message from the kernel. What says busy once more is checked, and left out.
     #[track_caller]
     pub fn message(&mut self, awaited: &str) -> Incoming {
-        let frames = self.frames(awaited);
-        Incoming::decode(frames, &self.signer, &self.replays).expect("the kernel signs its messages")
+        loop {
+            let frames = self.frames(awaited);
+            let decoded = Incoming::decode(frames, &self.signer, &self.replays);
+            let message = decoded.expect("the kernel signs its messages");
+            if !self.statuses.note(&message) || self.shows_busy_again {
+                return message;
+            }
+        }
     }
 
     /// The reply to a request: the next message, of the right type, to the right client, with the
@@ -194,8 +254,11 @@ impl Line {
             match self.runtime.block_on(async { timeout(PATIENCE, self.peer.recv()).await }) {
                 Ok(None) => return rest,
                 Ok(Some(frames)) => {
-                    let known = Incoming::decode(frames, &self.signer, &self.replays);
-                    let what = known.map_or_else(|problem| problem.to_string(), |message| describe(&message));
+                    let what = match Incoming::decode(frames, &self.signer, &self.replays) {
+                        Ok(message) if self.statuses.note(&message) => continue,
+                        Ok(message) => describe(&message),
+                        Err(problem) => problem.to_string(),
+                    };
                     rest.push(format!("{}: {what}", self.name));
                 }
                 Err(_) => {

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from . import __version__, kernelspec
+from . import __version__, _core, kernelspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .launch import main as start
 
         return start(args[1:])
-    options = _parser().parse_args(args)
+    parser = _parser()
+    options, rest = parser.parse_known_args(args)
+    if options.run is _install:
+        options.kernel_options = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         return int(options.run(options))
     except ModuleNotFoundError as error:
@@ -43,7 +48,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    install = commands.add_parser("install", help="let Jupyter offer callboard")
+    install = commands.add_parser(
+        "install",
+        help="let Jupyter offer callboard",
+        # An abbreviation could be an option of the kernel.
+        allow_abbrev=False,
+        epilog="All other options are for the kernel, each time it starts: --comms-in-subshells, --backend trio, "
+        "--profile NAME, --matplotlib=widget, --InteractiveShell.colors=nocolor and so on. `callboard start --help` "
+        "lists them.",
+    )
     where = install.add_mutually_exclusive_group()
     where.add_argument("--user", action="store_true", help="for the current user instead of system-wide")
     where.add_argument("--prefix", help="below this folder: a conda environment or a venv")
@@ -52,12 +65,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     install.add_argument("--name", default=kernelspec.NAME, help="name of the kernelspec (default: %(default)s)")
     install.add_argument("--display-name", help="what Jupyter shows for it")
-    install.add_argument("--profile", help="IPython profile that the kernel loads")
-    install.add_argument(
-        "--backend",
-        choices=("asyncio", "trio"),
-        help="event loop of the main thread; trio needs the packages trio and trio-asyncio (default: asyncio)",
-    )
     install.add_argument(
         "--env",
         action="append",
@@ -81,8 +88,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _install(options: argparse.Namespace) -> int:
-    arguments = [f"--{name}={value}" for name in ("profile", "backend") if (value := getattr(options, name))]
-    if options.backend == "trio":
+    # Raises ValueError if one is wrong: it would keep each kernel from starting.
+    backend = _core.check_kernelspec_options(options.kernel_options)
+    if backend == "trio":
         from .aio.loops.make import check_backend
 
         try:
@@ -95,7 +103,7 @@ def _install(options: argparse.Namespace) -> int:
         user=options.user,
         prefix=options.prefix,
         display_name=options.display_name,
-        extra_arguments=arguments,
+        extra_arguments=options.kernel_options,
         env=dict(options.env),
     )
     print(f"Installed kernelspec {options.name} in {folder}")

@@ -26,6 +26,7 @@ use crate::wire::{EMPTY_OBJECT, Frame, Frames, MessageType, Outgoing, Parent, Se
 
 pub use self::backpressure::Urgency;
 pub use self::entry::{Entry, Message, Text};
+pub use self::running::Busy;
 
 /// Text longer than this is encoded and signed by the thread that wrote it, so that it does not hold up the thread that
 /// serves the sockets.
@@ -56,17 +57,6 @@ struct Shared {
 struct Printed<'a> {
     name: StreamName,
     text: &'a str,
-}
-
-/// The busy of a request.
-#[derive(Clone, Copy, Debug)]
-pub struct Busy {
-    /// When the request began.
-    pub since: DateTime<Utc>,
-    /// User code runs until the idle of the request: the kernel is busy until then, whatever else it answers.
-    pub runs_code: bool,
-    /// Another message of the request follows at once, and wakes the thread that sends.
-    pub has_more: bool,
 }
 
 /// What becomes of text that may still grow.

@@ -13,6 +13,17 @@ use super::entry::Message;
 use crate::wire::Parent;
 use crate::wire::content::ExecutionState;
 
+/// The busy of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Busy {
+    /// When the request began.
+    pub since: DateTime<Utc>,
+    /// User code runs until the idle of the request: the kernel is busy until then, whatever else it answers.
+    pub runs_code: bool,
+    /// Another message of the request follows at once, and wakes the thread that sends.
+    pub has_more: bool,
+}
+
 /// The requests whose code runs, oldest first, each with the date of its busy.
 #[derive(Default)]
 pub(super) struct Running(VecDeque<(Arc<Parent>, DateTime<Utc>)>);

@@ -60,14 +60,14 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture
 def open_notebook(browser: webdriver.Chrome, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
-    """Opens a notebook on callboard: one with these cells, or a copy of a file."""
+    """Opens a notebook on callboard: one with these cells, or a copy of a file. `kernel` is the name of the kernelspec."""
 
-    def open_it(*cells: str, file: Path | None = None) -> Page:
+    def open_it(*cells: str, file: Path | None = None, kernel: str = "callboard") -> Page:
         if file is not None:
             notebook = nbformat.read(file, as_version=4)
         else:
             notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-            notebook.metadata.kernelspec = {"name": "callboard", "display_name": "Python 3 (callboard)"}
+            notebook.metadata.kernelspec = {"name": kernel, "display_name": "Python 3 (callboard)"}
         name = f"{file.stem if file else request.node.originalname}.ipynb"
         nbformat.write(notebook, lab.notebooks / name)
         return Page(browser, f"{lab.url}/lab/tree/{name}?reset&token={lab.token}")

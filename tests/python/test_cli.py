@@ -63,14 +63,35 @@ def test_install_for_the_user_makes_a_complete_kernelspec(env: dict[str, str], t
 def test_install_takes_a_name_a_display_name_an_environment_and_a_profile(env: dict[str, str], tmp_path: Path) -> None:
     done = run(
         env,
-        *("install", "--user", "--name", "mine", "--display-name", "My Python", "--profile", "work"),
+        *("install", "--user", "--name", "mine", "--display-name", "My Python", "--profile=work"),
         *("--env", "FIRST", "1", "--env", "SECOND", "two words"),
     )
     assert done.returncode == 0, done.stderr
     spec = spec_in(tmp_path / "data" / "kernels" / "mine")
     assert spec["display_name"] == "My Python"
     assert spec["env"] == {"FIRST": "1", "SECOND": "two words"}
-    assert any("profile=work" in argument for argument in spec["argv"])
+    assert spec["argv"][-1] == "--profile=work"
+
+
+def test_install_gives_all_other_options_to_the_kernel(env: dict[str, str], tmp_path: Path) -> None:
+    options = [
+        *("--comms-in-subshells", "--shutdown-deadline", "5", "--ext", "one", "--ext=two", "--matplotlib"),
+        *("--InteractiveShell.colors=nocolor", "-c", "x = 'with a space'", "--log-level", "error"),
+    ]
+    done = run(env, "install", *options[:3], "--user", *options[3:5], "--name", "mine", *options[5:])
+    assert done.returncode == 0, done.stderr
+    spec = spec_in(tmp_path / "data" / "kernels" / "mine")
+    assert spec["argv"] == [sys.executable, "-m", "callboard", "-f", "{connection_file}", *options]
+
+
+def test_a_kernel_runs_with_the_options_it_was_installed_with(env: dict[str, str], tmp_path: Path) -> None:
+    done = run(env, "install", "--user", "--name", "mine", "--comms-in-subshells", "-c", "given = 6 * 7")
+    assert done.returncode == 0, done.stderr
+    script = tmp_path / "script.py"
+    script.write_text("print(given)\n%comms\n")
+    done = jupyter(env, "jupyter_client.runapp", "--kernel", "mine", str(script))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("42\nsubshells: ")
 
 
 def test_install_with_a_name_alone_can_be_told_from_the_default(env: dict[str, str], tmp_path: Path) -> None:
@@ -136,6 +157,13 @@ def test_jupyter_runs_a_script_on_the_installed_kernel(env: dict[str, str], tmp_
         ((), "COMMAND"),
         (("no-such-command",), "no-such-command"),
         (("install", "--no-such-option"), "--no-such-option"),
+        (("install", "--user", "--comms"), "--comms"),
+        (("install", "--user", "word"), "'word'"),
+        (("install", "--user", "--backend", "qt"), "asyncio and trio"),
+        (("install", "--user", "-f", "file.json"), "where to listen"),
+        (("install", "--user", "--ip=0.0.0.0"), "where to listen"),
+        (("install", "--user", "--shutdown-deadline", "soon"), "--shutdown-deadline"),
+        (("list", "--comms-in-subshells"), "--comms-in-subshells"),
         (("install", "--user", "--prefix", "x"), "not allowed with"),
         (("install", "--user", "--name", "no good name!"), "no good name!"),
         (("install", "--env", "ONLY_A_NAME"), "--env"),
@@ -155,9 +183,14 @@ def test_help_tells_what_there_is(env: dict[str, str]) -> None:
         done = run(env, *args)
         assert done.returncode == 0
         assert done.stderr == ""
-    for option in ("--user", "--prefix", "--sys-prefix", "--name", "--display-name", "--env", "--profile"):
-        assert option in done.stdout
-    assert sys.prefix in "".join(done.stdout.split())
+    # Lines are broken at hyphens as well.
+    told = "".join(done.stdout.split())
+    for option in ("--user", "--prefix", "--sys-prefix", "--name", "--display-name", "--env"):
+        assert option in told
+    # Of the kernel.
+    assert "--profile" in told
+    assert "--comms-in-subshells" in told
+    assert sys.prefix in told
     general = run(env, "--help").stdout
     assert all(name in general for name in ("install", "uninstall", "list", "start"))
     assert run(env, "--version").stdout.strip() == callboard.__version__

@@ -68,6 +68,8 @@ class RunningCalls:
         self.by_task: dict[Any, Call] = {}
         #: Calls that have been told to end, and are not to be cancelled.
         self.told_to_stop: set[Pending[Any]] = set()
+        #: Around the comm handler that runs now, in the thread of a subshell.
+        self.handler: _core.AsyncExcGuard | None = None
 
     def let_end(self, pen: Pending[Any]) -> None:
         """Does not cancel this call when the Caller stops: it has been told to end."""

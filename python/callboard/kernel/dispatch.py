@@ -8,7 +8,7 @@ import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .. import context
+from .. import _core, context
 from ..cells.queue import CellQueue
 from ..ipython.shell.errors import text_of
 from ..requests import comms
@@ -18,7 +18,6 @@ from .library_attributes import has_own_answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .. import _core
     from ..callers.caller import Caller
     from ..cells.run import CellRunner
     from ..cells.traceback_warmup import TracebackWarmup
@@ -90,7 +89,7 @@ class Dispatcher:
         queue = self._queues[subshell]
         if request.msg_type != "execute_request":
             if self.handlers is None or not self.handlers.take(caller, request):
-                contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, subshell))
+                contextvars.copy_context().run(self._answer, request, partial(self._handle_comm, caller, subshell))
             return
         if subshell is None:
             self._warmup.begin()
@@ -144,10 +143,15 @@ class Dispatcher:
         finally:
             request.finish(ok)
 
-    def _handle_comm(self, subshell: str | None, request: _core.Request) -> None:
+    def _handle_comm(self, caller: Caller, subshell: str | None, request: _core.Request) -> None:
         if subshell is not None:
             context.current_shell.set(self._shells.of(subshell))
-            comms.handle(self._comm_manager, request)
+            calls = caller.loop_thread.calls
+            calls.handler = _core.AsyncExcGuard()
+            try:
+                calls.handler.call(comms.handle, (self._comm_manager, request), {})
+            finally:
+                calls.handler = None
             return
         try:
             self._interrupts.in_handler = True

@@ -1,10 +1,11 @@
-"""Interrupts cells that run in other threads than the main one."""
+"""Interrupts cells and comm handlers that run in other threads than the main one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from ..callers.caller import Caller
+from ..callers.calls import UNINTERRUPTIBLE_CODE
 
 if TYPE_CHECKING:
     from ..protocols import CellLike
@@ -19,10 +20,13 @@ class ThreadInterrupts:
         self._control = control
 
     def interrupt_all(self) -> None:
-        """Interrupts the cells that run in other threads now, and no later ones."""
+        """Interrupts the cells and comm handlers that run in other threads now, and no later ones."""
         for caller in Caller.all_callers():
             if caller is not self._main and caller is not self._control:
-                self._interrupt_soon(caller, caller.loop_thread.calls.cells())
+                calls = caller.loop_thread.calls
+                self._interrupt_soon(caller, calls.cells())
+                if calls.handler is not None:
+                    self._control.call_direct(calls.handler.throw, KeyboardInterrupt, UNINTERRUPTIBLE_CODE)
 
     def interrupt_again(self) -> bool:
         """Interrupts the interrupted cells of the calling thread again. Returns False if there are none."""

@@ -181,6 +181,24 @@ class KernelMagics(Magics):
         subshells = shell.kernel.core.subshells()
         print(f"Subshells: {len(subshells)}", *subshells, sep="\n    ")
 
+    @line_magic
+    def comms(self, line: str) -> None:
+        """Sets in which thread messages of comms are handled, those of widgets too. Without a word, prints it.
+
+        Usage: ``%comms shell`` for the main thread, after the code that runs there; ``%comms subshells`` for the thread
+        of the subshell that a message names, also while a cell computes. Code of handlers must be thread-safe then.
+        """
+        core = self.shell.kernel.core
+        if word := line.strip():
+            if word not in ("shell", "subshells"):
+                msg = f"%comms takes shell or subshells, not {word!r}"
+                raise UsageError(msg)
+            core.comms_in_subshells = word == "subshells"
+        elif core.comms_in_subshells:
+            print("subshells: comm messages are handled in the thread of the subshell that they name")
+        else:
+            print("shell: comm messages are handled in the main thread, whatever subshell they name")
+
     @no_var_expand
     @line_cell_magic
     async def thread(self, line: str, cell: str | None = None) -> None:

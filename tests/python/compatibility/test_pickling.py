@@ -37,6 +37,9 @@ def test_dill_saves_and_restores_a_session(fresh_client: Client, dump: str, load
     client = fresh_client
     client.run(SESSION)
     client.run("'a result'")
+    # dill fails if another thread imports something while it goes through `sys.modules`: load what the threads of the
+    # kernel load beside cells.
+    client.run("import sqlite3\n1 / 0")
     # Modules that are loaded later, or when they are asked for a name.
     client.run("import tempfile, uuid, locale, ipaddress, ssl, ipykernel, ipykernel.zmqshell as zmqshell")
     run = client.run(dump)

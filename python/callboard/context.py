@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import sys
+import traceback
 from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any
 
 from ._core import Parent, current_parent
+from .util.errors import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +31,12 @@ __all__ = [
     "release_output",
     "released_output",
     "report_for_parent",
+    "report_stray",
     "request_variables",
     "set_main_shell",
 ]
+
+logger = logging.getLogger("callboard.caller")
 
 #: The cell that the calling code belongs to. It may have ended.
 current_cell: ContextVar[CellLike | None] = ContextVar("callboard_cell", default=None)
@@ -131,6 +137,31 @@ def report_for_parent(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> 
             asyncio.BaseEventLoop.default_exception_handler(loop, what)
         else:
             loop.default_exception_handler(what)
+
+
+def report_stray(error: BaseException, context: Context | None = None) -> None:
+    """Reports an exception of the user's code that no cell waits for, in the cell of this context, or of the callback
+    that it comes from. Raises nothing, whatever is wrong with the streams."""
+    try:
+        with _as_in(context or _context_of_callback(error)):
+            if isinstance(error, SystemExit):
+                logger.warning("sys.exit() in a callback does not end the kernel: shut it down instead")
+            else:
+                traceback.print_exception(error)
+    except BaseException as second:  # noqa: BLE001 - the streams are the user's as well
+        # The terminal may be closed too: there is no other place.
+        with contextlib.suppress(BaseException):
+            print(f"callboard: a {type(error).__name__} cannot be shown: {text_of(second)}", file=sys.__stderr__)
+
+
+def _context_of_callback(error: BaseException) -> Context | None:
+    """The context of the asyncio callback that an exception comes from. (uvloop's callbacks have no frames.)"""
+    at = error.__traceback__
+    while at is not None:
+        if isinstance(handle := at.tb_frame.f_locals.get("self"), asyncio.Handle):
+            return _context_of({"handle": handle})
+        at = at.tb_next
+    return None
 
 
 def _context_of(what: dict[str, Any]) -> Context | None:

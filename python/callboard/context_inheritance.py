@@ -12,12 +12,12 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-import traceback
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from . import patches
 from ._core import start_thread
-from .context import current_parent, request_variables
+from .context import current_parent, report_stray, request_variables
 from .util.origins import is_of_library
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ def _spawn_for_parent(original: Callable[..., Any]) -> Callable[..., Any]:
                 variable.set(value)
             try:
                 await async_fn(*args)
-            except (Exception, KeyboardInterrupt):  # noqa: BLE001 - told to the user
-                traceback.print_exc()
+            except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - told to the user
+                report_stray(error, copy_context())
 
         return original(
             trio.lowlevel.disable_ki_protection(run), name=async_fn if name is None else name, context=context

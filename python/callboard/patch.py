@@ -9,6 +9,9 @@ from typing import Any
 
 from .util.lazy_import import LazyModule
 
+#: Python's own, which a kernel replaces.
+_get_handler, _set_handler = signal.getsignal, signal.signal
+
 #: Stands for the value of a target that has none of its own.
 NOTHING: Any = object()
 
@@ -92,12 +95,12 @@ class HandlerPatch(Patch):
         return signal.Signals[self.name]
 
     def read(self, owner: Any) -> Any:
-        return signal.getsignal(owner)
+        return _get_handler(owner)
 
     def write(self, owner: Any, value: Any, instead_of: Any) -> None:
         # None: Python code has not installed it.
         if value is not None:
-            signal.signal(owner, value)
+            _set_handler(owner, value)
 
 
 class FinderPatch(Patch):

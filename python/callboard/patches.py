@@ -127,6 +127,16 @@ TABLE: dict[str, Patch] = _table(
             "Repeats a SIGINT that Python code has not noticed; only if SIGURG has no handler (Go's runtime sets one).",
             until="a signal that comes just before a system call cuts it short",
         ),
+        *(
+            Patch(
+                target,
+                "function",
+                "Keeps what handlers of the user's raise out of the event loop and the kernel; hides that from them.",
+                upstream="https://github.com/python/cpython/issues/95959",
+                until="Python runs handlers where programs say that they may raise",
+            )
+            for target in ("signal:signal", "signal:getsignal")
+        ),
         Patch(
             "sys:unraisablehook",
             "builtin_function_or_method",
@@ -141,8 +151,8 @@ TABLE: dict[str, Patch] = _table(
         FinderPatch(
             "sys:meta_path",
             "list",
-            "Applies the rows of anyio, trio and uvloop when these are imported; finds what the kernel imports late "
-            "without the folders that cells have put on sys.path.",
+            "Applies rows of libraries when these are imported; finds what the kernel imports late without the folders "
+            "that cells have put on sys.path.",
             until="these rows are gone, and nothing is imported late",
         ),
         ModulesPatch(
@@ -257,6 +267,16 @@ TABLE: dict[str, Patch] = _table(
             )
             for target in ("uvloop:Loop.run_forever", "uvloop:Loop.run_until_complete")
         ),
+        *(
+            Patch(
+                f"{module}:apply",
+                "function",
+                "Leaves asyncio alone where it cannot patch the loop, which is uvloop's. Nested loops work there.",
+                upstream="https://github.com/erdewit/nest_asyncio/issues/28",
+                until="it looks at the loop before it replaces asyncio.run",
+            )
+            for module in ("nest_asyncio", "nest_asyncio2")
+        ),
         Patch(
             "trio:run",
             "function",
@@ -283,6 +303,22 @@ TABLE: dict[str, Patch] = _table(
             "Importing trio-asyncio makes all asyncio loops run in trio: asyncio gets back the policy that it had.",
             upstream="https://github.com/python-trio/trio-asyncio/issues/13",
             until="importing trio-asyncio leaves asyncio alone",
+        ),
+        # -- debuggers ----------------------------------------------------------------------------------------------
+        *(
+            Patch(
+                target,
+                shape,
+                "An interrupt at the debugger's prompt ends it; when `%debug` uses it again, it stops again.",
+                upstream="https://github.com/ipython/ipykernel/pull/459",
+                until="pdb ends when its prompt is interrupted",
+            )
+            for target, shape in (
+                ("IPython.core.debugger:Pdb", "type"),
+                ("IPython.core.debugger:InterruptiblePdb.reset", "function(self)"),
+                ("pdb:Pdb", "type"),
+                ("pdb:set_trace", "function"),
+            )
         ),
         # -- IPython and comm ---------------------------------------------------------------------------------------
         Patch(
@@ -323,6 +359,13 @@ TABLE: dict[str, Patch] = _table(
             )
             for module in ("executing", "stack_data")
             for name in ("__executing_cache", "__source_cache_with_lines")
+        ),
+        Patch(
+            "IPython.core.ultratb:VerboseTB.get_records",
+            "function(self, etb, context, tb_offset)",
+            "Takes the frames of a deep recursion that are not shown out of the traceback first.",
+            upstream=_SLOW_TRACEBACKS,
+            until="it does not look for the source of frames that it does not show",
         ),
         Patch(
             "stack_data:style_with_executing_node",

@@ -47,6 +47,7 @@ TABLE: tuple[PrivateName, ...] = (
             "aio/wakeups.py",
             "nested_loops/hide_loop.py",
             "nested_loops/sigint.py",
+            "nested_loops/tame_nest_asyncio.py",
             "nested_loops/wrap_runners.py",
         ),
         _PYTHON,

@@ -33,17 +33,17 @@ struct Open {
 /// The place for the answer to one prompt. The thread that asks waits on its wake fd.
 pub struct Answer {
     value: Mutex<Option<String>>,
-    wake_fd: WakeFd,
+    wake_fd: Arc<WakeFd>,
 }
 
 impl Answer {
     /// A place without an answer.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { value: Mutex::new(None), wake_fd: WakeFd::new()? })
+        Ok(Self { value: Mutex::new(None), wake_fd: Arc::new(WakeFd::new()?) })
     }
 
     /// Notified when the answer is here.
-    pub fn wake_fd(&self) -> &WakeFd {
+    pub fn wake_fd(&self) -> &Arc<WakeFd> {
         &self.wake_fd
     }
 

@@ -181,6 +181,14 @@ impl Request {
         );
     }
 
+    /// Makes an error reply, unless there is a reply.
+    pub fn reply_if_none(&self) {
+        let is_missing = self.reply.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        if is_missing {
+            self.reply_error("NoReply", "what was to answer this request has failed", Vec::new());
+        }
+    }
+
     /// Ends the request: the reply goes out, and idle is published after everything else of the request.
     ///
     /// When a cell fails and those behind it are not to run, its subshell [releases](Request::release) the reply: a
@@ -246,11 +254,20 @@ impl Request {
         }
     }
 
-    /// Answers a request that has begun and that its thread does not answer. Later answers of that thread are dropped.
+    /// Answers a request that its thread does not answer, begun or not. Later answers of that thread are dropped.
     pub fn give_up(&self, ename: &str, evalue: &str) {
-        if self.state.load(Ordering::Acquire) == BEGUN {
-            self.fail(ename, evalue);
+        match self.state.load(Ordering::Acquire) {
+            // Its subshell aborts it.
+            QUEUED if !self.may_begin() => {}
+            QUEUED => self.refuse(ename, evalue),
+            BEGUN => self.fail(ename, evalue),
+            _ => {}
         }
+    }
+
+    /// Whether it has ended, or only its reply is held back.
+    pub fn has_ended(&self) -> bool {
+        self.state.load(Ordering::Acquire) >= FAILED
     }
 
     fn fail(&self, ename: &str, evalue: &str) {
@@ -303,12 +320,6 @@ impl Deref for Assignment {
 
 impl Drop for Assignment {
     fn drop(&mut self) {
-        const LOST: &str = "the thread that was to answer this request has ended";
-        match self.state.load(Ordering::Acquire) {
-            // The subshell answers its aborted cells; nothing else answers the others.
-            QUEUED if self.gate.as_ref().is_some_and(|gate| gate.is_closed()) => {}
-            QUEUED => self.refuse("CallerStopped", LOST),
-            _ => self.give_up("CallerStopped", LOST),
-        }
+        self.give_up("CallerStopped", "the thread that was to answer this request has ended");
     }
 }

@@ -6,7 +6,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, wait};
+use rustix::process::{Pid, Signal, getpid, kill_process};
+#[cfg(not(target_os = "linux"))]
+use rustix::process::{WaitOptions, wait};
 
 /// The interval between two looks whether processes that were asked to end have done so.
 const LOOK: Duration = Duration::from_millis(5);
@@ -30,7 +32,7 @@ pub fn is_led() -> bool {
 /// `grace` is over. Does nothing if the process does not lead its session: its group may then have others, as in a
 /// pipeline of a shell.
 ///
-/// Call it at the very end: it collects the exit codes of all children.
+/// Call it when the program ends: except on Linux, it collects the exit codes of all children.
 pub fn end(grace: Duration) {
     let me = getpid();
     if session() != me.as_raw_pid() || !is_led() {
@@ -58,6 +60,7 @@ fn signal(me: Pid, signal: Signal) -> bool {
 /// Whether there are others in the group.
 fn has_others(me: Pid) -> bool {
     // Where zombies cannot be told from others, a child that has ended counts until it is waited for.
+    #[cfg(not(target_os = "linux"))]
     while matches!(wait(WaitOptions::NOHANG), Ok(Some(_))) {}
     !members(me).is_empty()
 }

@@ -10,6 +10,7 @@ use pyo3::types::iterator::PySendResult;
 use pyo3::types::{PyDict, PyIterator, PySet, PyTuple};
 
 use super::threads;
+use super::wait::ident;
 
 /// Runs code that other threads may interrupt with [`AsyncExcGuard::throw`].
 ///
@@ -38,7 +39,7 @@ impl AsyncExcGuard {
 
     /// Executes `code` inside the guard. `exception` (a class) is raised in it at once.
     fn run<T>(&self, py: Python<'_>, exception: Option<&Py<PyAny>>, code: impl FnOnce() -> T) -> T {
-        let me = threads::ident(py);
+        let me = ident(py);
         let mut state = self.lock();
         state.inside = Some(me);
         if let Some(exception) = exception {

@@ -16,6 +16,7 @@ use super::pending::Pending;
 use super::request::Request;
 use super::shared_capture::SharedCapture;
 use super::stream::{Stream, wait_for_room};
+use super::text::Text;
 use super::wait::wait;
 use crate::actors::caller::ThreadEnded;
 use crate::actors::comms::CommEvent;
@@ -123,7 +124,7 @@ pub fn sigint_noticed() {
     sigint::noticed();
 }
 
-/// Ends the processes that cells have left in the kernel's process group. Call it at the very end.
+/// Ends the processes that cells have left in the kernel's process group. Call it when the kernel ends.
 #[pyfunction]
 pub fn end_group(py: Python<'_>) {
     py.detach(|| group::end(GROUP_GRACE));
@@ -231,17 +232,18 @@ impl Kernel {
     /// Publishes a message on iopub. Content and metadata are JSON. Without `parent` it belongs to the request that the
     /// calling code runs for. Waits, with the GIL released, while clients are far behind.
     #[pyo3(signature = (msg_type, content, metadata=None, buffers=None, parent=None))]
+    #[allow(clippy::needless_pass_by_value)] // the signature that PyO3 requires
     fn publish(
         &self,
         py: Python<'_>,
-        msg_type: &str,
+        msg_type: Text<'_>,
         content: Vec<u8>,
         metadata: Option<Vec<u8>>,
         buffers: Option<Vec<pyo3::buffer::PyBuffer<u8>>>,
         parent: Option<&Parent>,
     ) -> PyResult<()> {
         let publisher = &self.inner.publisher;
-        let kind = MessageType::parse(msg_type);
+        let kind = MessageType::parse(&msg_type.0);
         let parent = self.parent_or_current(py, parent);
         let buffers = to_frames(buffers, py)?;
         if let Some(event) = CommEvent::of_published(&kind, &content) {
@@ -322,14 +324,18 @@ impl Kernel {
     fn input(
         &self,
         py: Python<'_>,
-        prompt: String,
+        prompt: Text<'_>,
         password: bool,
         parent: Option<&Parent>,
     ) -> PyResult<String> {
         let answer = Arc::new(Answer::new()?);
         let parent = self.parent_or_current(py, parent);
         self.inner.publisher.flush();
-        self.inner.ask(Ask { parent, content: InputRequest { prompt, password }, answer: answer.clone() });
+        self.inner.ask(Ask {
+            parent,
+            content: InputRequest { prompt: prompt.into(), password },
+            answer: answer.clone(),
+        });
         let answered = wait(py, answer.wake_fd(), || answer.take());
         if answered.is_err() {
             self.inner.withdraw(Withdraw(answer));

@@ -17,6 +17,7 @@ mod pending_state;
 mod request;
 mod shared_capture;
 mod stream;
+mod text;
 mod threads;
 mod wait;
 

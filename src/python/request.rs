@@ -6,6 +6,7 @@ use pyo3::types::{PyBytes, PyList};
 use super::buffer::{Buffer, to_frames};
 use super::parent::Parent;
 use super::shared_capture::SharedCapture;
+use super::text::Text;
 use crate::delivery::job::Job;
 use crate::delivery::request::{Assignment, ReplyStatus};
 
@@ -157,14 +158,38 @@ impl Request {
 
     /// Sets an error reply.
     #[pyo3(signature = (ename, evalue, traceback=None))]
-    fn reply_error(&self, ename: &str, evalue: &str, traceback: Option<Vec<String>>) {
-        self.inner.reply_error(ename, evalue, traceback.unwrap_or_default());
+    #[allow(clippy::needless_pass_by_value)] // the signature that PyO3 requires
+    fn reply_error(
+        &self,
+        ename: Text<'_>,
+        evalue: Text<'_>,
+        traceback: Option<Vec<Bound<'_, PyAny>>>,
+    ) -> PyResult<()> {
+        let traceback = traceback.unwrap_or_default();
+        let lines = traceback.iter().map(|line| line.extract::<Text<'_>>().map(String::from));
+        self.inner.reply_error(&ename.0, &evalue.0, lines.collect::<PyResult<_>>()?);
+        Ok(())
+    }
+
+    /// Answers it with this error, which its cell shows, begun or not. Later answers are dropped.
+    #[allow(clippy::needless_pass_by_value)] // the signature that PyO3 requires
+    fn give_up(&self, ename: Text<'_>, evalue: Text<'_>) {
+        self.inner.give_up(&ename.0, &evalue.0);
+    }
+
+    /// Whether it has ended.
+    #[getter]
+    fn has_ended(&self) -> bool {
+        self.inner.has_ended()
     }
 
     /// Ends it: sends the reply and publishes idle, after the output that C code and child processes have written. If `ok`
     /// is false, the cells queued behind it are aborted if the request asked for that; `stop_on_error` overrides it.
     #[pyo3(signature = (ok, stop_on_error=None))]
     fn finish(&self, ok: bool, stop_on_error: Option<bool>) {
+        if !ok {
+            self.inner.reply_if_none();
+        }
         // The pipe is usually empty: not worth to release the GIL.
         if self.inner.execute.is_some() {
             self.capture.drain();

@@ -7,6 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyFrame, PyFrameMethods, PySet};
 use pyo3::{ffi, intern};
 
+use super::wait::{ident, wake};
+
 /// The threads that are starting another one, each with the exception that is raised in it when that is done.
 ///
 /// Until CPython 3.12, a thread that is being started has the number of the thread that starts it, and is found first. It
@@ -15,12 +17,6 @@ static STARTING: Mutex<Option<HashMap<u64, Option<Py<PyAny>>>>> = Mutex::new(Non
 
 fn starting() -> MutexGuard<'static, Option<HashMap<u64, Option<Py<PyAny>>>>> {
     STARTING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The number of the calling thread, that of `threading.get_ident()`.
-pub(super) fn ident(_py: Python<'_>) -> u64 {
-    // SAFETY: the GIL is held.
-    unsafe { ffi::PyThread_get_thread_ident() }
 }
 
 /// Calls `start(thread)`, which starts a thread. An exception that is raised meanwhile in the calling thread
@@ -47,7 +43,7 @@ pub fn start_thread<'py>(
 }
 
 /// Sets an exception (a class; None takes back one that has not been raised yet) for a thread. It is raised as soon as the
-/// thread executes Python code again: a blocking call ends first.
+/// thread executes Python code again: a blocking call ends first, unless it is one of the kernel's own waits.
 pub(super) fn set(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyAny>>) {
     let mut starting = starting();
     if let Some(postponed) = starting.as_mut().and_then(|threads| threads.get_mut(&ident)) {
@@ -57,9 +53,12 @@ pub(super) fn set(_py: Python<'_>, ident: u64, exception: Option<&Bound<'_, PyAn
         return;
     }
     drop(starting);
-    let exception = exception.map_or(std::ptr::null_mut(), Bound::as_ptr);
+    let raised = exception.map_or(std::ptr::null_mut(), Bound::as_ptr);
     // SAFETY: the GIL is held; the function takes a reference of its own.
-    unsafe { ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), exception) };
+    unsafe { ffi::PyThreadState_SetAsyncExc(ident.cast_signed(), raised) };
+    if exception.is_some() {
+        wake(ident);
+    }
 }
 
 /// Raises an exception (a class) in another thread, if code in `inside` and no code in `outside` (sets of code objects) is

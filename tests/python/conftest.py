@@ -114,10 +114,20 @@ def python() -> str:
 
 
 @pytest.fixture(scope="module")
+def environment() -> dict[str, str]:
+    """Variables of the environment of the kernels; modules have their own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def _shared(
-    way: str, options: tuple[str, ...], python: str, tmp_path_factory: pytest.TempPathFactory
+    way: str,
+    options: tuple[str, ...],
+    environment: dict[str, str],
+    python: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shared]:
-    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel"), *options, python=python))
+    shared = Shared(lambda: Kernel(way, tmp_path_factory.mktemp("kernel"), *options, python=python, **environment))
     yield shared
     shared.drop()
 
@@ -149,7 +159,9 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def start_kernel(way: str, options: tuple[str, ...], python: str, tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
+def start_kernel(
+    way: str, options: tuple[str, ...], environment: dict[str, str], python: str, tmp_path: Path
+) -> Iterator[Callable[..., Kernel]]:
     """Starts kernels that the test has for itself: ``start_kernel(*options, wrapper=command, **environment)``; with
     ``folder``, their files are there."""
     started: list[Kernel] = []
@@ -157,7 +169,7 @@ def start_kernel(way: str, options: tuple[str, ...], python: str, tmp_path: Path
     def start(*more: str, folder: Path | None = None, **env: Any) -> Kernel:
         folder = folder or tmp_path / f"kernel{len(started)}"
         folder.mkdir(exist_ok=True)
-        started.append(Kernel(way, folder, *options, *more, python=python, **env))
+        started.append(Kernel(way, folder, *options, *more, python=python, **{**environment, **env}))
         return started[-1]
 
     yield start

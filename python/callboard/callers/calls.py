@@ -10,7 +10,7 @@ from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..aio.cancellation import current_task, is_cancellation, is_heeded
+from ..aio.cancellation import is_cancellation, is_heeded
 from ..aio.loops import CALLING
 from ..aio.pending import Pending, Running
 from ..interrupts.call import Call
@@ -110,9 +110,6 @@ class RunningCalls:
         if pen.done():
             return
         raw = task.raw
-        if raw is None:
-            # An eager loop starts the task before it returns it.
-            raw = task.raw = current_task()
         call = PendingCall(task, pen, self.ident)
         self.by_task[raw] = call
         runner = Running(pen)

@@ -16,8 +16,9 @@ from ..aio.cancellation import is_cancellation
 from ..aio.loops.make import borrow, new_loop
 from ..aio.pending import Pending
 from ..aio.wakeups import Wakeups, attach
-from ..context import current_parent
+from ..context import current_parent, report_stray
 from ..context_inheritance import guard_thread_starts
+from ..util.errors import text_of
 from .calls import RunningCalls
 from .registry import registry
 from .state import State, Status
@@ -71,7 +72,7 @@ class LoopThread:
         self.on_stop: Callable[[], None] = self.wind_down_soon
         #: How long its end waits for children and for calls that were cancelled, seconds; None: as long as it takes.
         self.grace: float | None = None
-        #: Only a forced `stop` stops it.
+        #: Only a forced `stop` stops it, and no exception.
         self.is_protected = False
         #: The tasks in an ``async with`` of the Caller: how often, and the call that they belong to. See `contexts`.
         self.open_contexts: dict[Any, tuple[int, Pending[Any] | None]] = {}
@@ -196,7 +197,13 @@ class LoopThread:
         taken.extend(self.inbox.drain())
         try:
             while taken:
-                self._do(taken.popleft())
+                task = taken.popleft()
+                try:
+                    self._do(task)
+                except BaseException as error:  # noqa: BLE001 - whatever it is, the rest is dealt with
+                    if isinstance(task, _core.Request):
+                        task.give_up(type(error).__name__, text_of(error))
+                    report_stray(error)
             # What these calls add waits for the next round: others on the loop get their turn.
             for _ in range(len(waiting)):
                 try:
@@ -214,22 +221,18 @@ class LoopThread:
     def _do(self, task: Any) -> None:
         if isinstance(task, int):
             self.wakeups.fire(task)
-            return
-        try:
-            if isinstance(task, _core.Request):
-                self.handle_request(task)
-            elif isinstance(task, _core.CallerHandle):
-                registry.of(task).loop_thread.start_for_request()
-            elif isinstance(task, _core.Cancel):
-                if (caller := registry.by_actor.get(task.id)) is not None:
-                    calls: RunningCalls = caller.loop_thread.calls
-                    calls.interrupt(calls.cells())
-            else:
-                self.status.stop()
-                self._stop_calls()
-                self.on_stop()
-        except Exception:
-            logger.exception("%r could not be dealt with", task)
+        elif isinstance(task, _core.Request):
+            self.handle_request(task)
+        elif isinstance(task, _core.CallerHandle):
+            registry.of(task).loop_thread.start_for_request()
+        elif isinstance(task, _core.Cancel):
+            if (caller := registry.by_actor.get(task.id)) is not None:
+                calls: RunningCalls = caller.loop_thread.calls
+                calls.interrupt(calls.cells())
+        else:
+            self.status.stop()
+            self._stop_calls()
+            self.on_stop()
 
     def _refuse_requests(self, error: Exception) -> None:
         """Answers the requests that have come in, and are not going to be worked on."""

@@ -7,6 +7,8 @@ import functools
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .run import refuse
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -36,7 +38,8 @@ class CellQueue:
     def add(self, request: Request) -> None:
         """Adds a cell."""
         self._waiting.append(request)
-        if self._running is None:
+        # `_ended` is not called if an exception has hit it: that of a trace function or an audit hook of the user's.
+        if self._running is None or self._running.has_ended:
             self._start_next()
 
     @property
@@ -52,8 +55,12 @@ class CellQueue:
             if request.begin():
                 self._running = request
                 on_done = functools.partial(self._ended, request)
-                self._runner.start(self._caller, self._shell(), request, self.context, self._may_end, on_done)
-                return
+                try:
+                    self._runner.start(self._caller, self._shell(), request, self.context, self._may_end, on_done)
+                except BaseException as error:  # noqa: BLE001 - whatever it is, it ends only this cell
+                    refuse(request, error)
+                else:
+                    return
         if self.on_empty is not None:
             self.on_empty()
 

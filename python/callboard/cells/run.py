@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..aio.cancellation import current_task, is_cancellation
+from ..aio.cancellation import is_cancellation
 from ..context import current_cell, current_parent
 from ..interrupts.call import CANCELLED, NO_STOP
-from ..ipython.shell.errors import text_of
+from ..util.errors import text_of
 from ..util.json import encode
 from .cell import ANSWERING, ENDED, IN_USER_CODE, Cell
 
@@ -56,20 +56,35 @@ class CellRunner:
         loop = caller.loop_thread.loop
         assert loop is not None
 
+        has_begun = False
+
         async def run(task: Task) -> None:
-            if self.run_instead is None:
-                await self.run(caller, Cell(request, shell, task))
-            else:
-                await self.run_instead(caller, shell, request, task)
+            nonlocal has_begun
+            has_begun = True
+            try:
+                if self.run_instead is None:
+                    await self.run(caller, Cell(request, shell, task))
+                else:
+                    await self.run_instead(caller, shell, request, task)
+            except BaseException as error:
+                # Of a trace function of the user's, say, in what makes the cell or answers it.
+                refuse(request, error)
+                raise
             if at_end is not None:
                 at_end(request)
 
-        loop.spawn(run, context=context, on_done=on_done, name="cell")
+        def done() -> None:
+            if not has_begun:
+                request.give_up("RuntimeError", "the task of this cell has ended before it began")
+            if on_done is not None:
+                on_done()
+
+        loop.spawn(run, context=context, on_done=done, name="cell")
 
     async def run(self, caller: Caller, cell: Cell) -> None:
         """Runs a cell in the current task, and answers it."""
         request, shell, task = cell.request, cell.shell, cell.task
-        raw = task.raw or current_task()
+        raw = task.raw
         running = caller.loop_thread.calls.by_task
         running[raw] = cell
         ok = False
@@ -104,13 +119,11 @@ class CellRunner:
                 raise KeyboardInterrupt
             ok = reply["status"] == "ok"
             request.reply(encode(reply))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it ends only this cell
             # IPython shows exceptions of user code. This one is from around it: an interrupt at its very start, a
             # broken hook, a reply that is no JSON.
             content = show(cell, error)
             request.reply_error(content["ename"], content["evalue"], content["traceback"])
-            if isinstance(error, SystemExit):
-                raise
         finally:
             del running[raw]
             cell.phase = ENDED
@@ -139,6 +152,11 @@ def failure_of(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
     return show(cell, error)
 
 
+def refuse(request: Request, error: BaseException) -> None:
+    """Answers a request that cannot be carried out, because of this exception."""
+    request.give_up(type(error).__name__, text_of(error))
+
+
 def show(cell: CellLike, error: BaseException) -> dict[str, Any]:
     """Publishes an exception that IPython has not shown. Returns its content.
 
@@ -152,8 +170,10 @@ def show(cell: CellLike, error: BaseException) -> dict[str, Any]:
     if is_own and cell.error is not None and cell.error["ename"] == type(error).__name__:
         return cell.error
     cell.error = None
+    # IPython was interrupted while it formatted this one.
+    is_interrupted = cell.interrupted and not isinstance(error, (KeyboardInterrupt, TimeoutError))
     try:
-        if not is_own:
+        if not is_own and not is_interrupted:
             shell.show_unreplaced(error)
     except BaseException as second:  # noqa: BLE001 - whatever is wrong with the shell, the client gets an answer
         print(

@@ -16,10 +16,12 @@ from ..aio.loops import OUTERMOST
 from ..nested_loops import sigint
 from ..util import import_hook
 from ..util.origins import OWN, PACKAGES, STANDARD
+from . import user_handlers
 from .traceback_cutoff import ends_tracebacks
 
 if TYPE_CHECKING:
-    from types import FrameType
+    from collections.abc import Collection
+    from types import CodeType, FrameType
 
     from ..protocols import ThreadInterruptsLike
     from .call import Call
@@ -45,6 +47,8 @@ class Interrupts:
         self._running: dict[Any, Call] = {}
         #: Interrupts the cells of other threads. None: interrupts are ignored.
         self._threads: ThreadInterruptsLike | None = None
+        self._user_code: Collection[CodeType] = ()
+        self._shielded: Collection[CodeType] = ()
         #: The next SIGINT is for these only: their time limit is reached, or their interrupt was swallowed. Any thread
         #: adds to it.
         self._only: deque[Call] = deque()
@@ -53,13 +57,22 @@ class Interrupts:
 
     def install(self) -> None:
         """Handles SIGINT from now on, and unblocks it: one may be pending. Ignores it until `start`."""
+        user_handlers.install(self.may_raise, self._handle)
         patches.put("signal:SIGINT", self._handle)
         watch_sigint()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self._deliver_what_is_swallowed()
 
-    def start(self, running: dict[Any, Call], threads: ThreadInterruptsLike) -> None:
-        """Interrupts cells from now on: those of the main thread (`running`) and those of other threads."""
+    def start(
+        self,
+        running: dict[Any, Call],
+        threads: ThreadInterruptsLike,
+        user_code: Collection[CodeType],
+        shielded: Collection[CodeType],
+    ) -> None:
+        """Interrupts cells from now on: those of the main thread (`running`) and those of other threads. `user_code` is
+        code of cells' whose callees are the user's, `shielded` code within which none of these is hit."""
+        self._user_code, self._shielded = user_code, shielded
         self._running = running
         self._threads = threads
 
@@ -126,6 +139,31 @@ class Interrupts:
         elif not only and (self.in_handler or self._is_user_callback(frame)):
             sigint.interrupt(signum, frame)
 
+    def may_raise(self, frame: FrameType | None) -> bool:
+        """Whether the code that a signal has interrupted may be hit by what another handler raises: it is the user's,
+        or this is no running kernel, or a child that was forked from it."""
+        if self._threads is None or os.getpid() != self._pid:
+            return True
+        if sigint.is_switching():
+            return False
+        call = self._current()
+        if call is None:
+            return self.in_handler or (self._is_user_callback(frame) and not _is_own(frame))
+        if not call.in_user_code or not (sigint.outer_task() is not None or call.task.may_be_hit()):
+            return False
+        # Not in IPython's code around the user's: it would leave locks taken.
+        return not call.is_cell or self._is_in_users(frame)
+
+    def _is_in_users(self, frame: FrameType | None) -> bool:
+        """Whether this is code of a cell's own, or called by it."""
+        is_inside = False
+        while frame is not None:
+            if frame.f_code in self._shielded:
+                return False
+            is_inside = is_inside or frame.f_code in self._user_code
+            frame = frame.f_back
+        return is_inside
+
     def _current(self) -> Call | None:
         """The cell or call that has control on the main thread now. None if all of them wait."""
         if threading.current_thread() is not threading.main_thread():
@@ -147,3 +185,7 @@ class Interrupts:
         filename = inner.f_code.co_filename
         # Otherwise it belongs to the kernel or to the event loop.
         return not filename.startswith(OWN) and (filename.startswith(PACKAGES) or not filename.startswith(STANDARD))
+
+
+def _is_own(frame: FrameType | None) -> bool:
+    return frame is not None and frame.f_code.co_filename.startswith(OWN)

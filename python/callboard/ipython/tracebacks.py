@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .. import patches
+from . import long_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,6 +79,7 @@ def load_lexer() -> None:
 def _prepare() -> None:
     _bound_caches()
     _keep_tables()
+    long_tracebacks.shorten()
     try:
         patches.wrap("IPython.core.ultratb:get_line_number_of_frame", _count_lines)
     except (ImportError, AttributeError) as error:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import _core, context
 from ..cells.queue import CellQueue
-from ..ipython.shell.errors import text_of
 from ..requests import comms
+from ..util.errors import text_of
 from ..util.json import encode
 from .library_attributes import has_own_answer
 
@@ -135,7 +135,7 @@ class Dispatcher:
         try:
             handle(request)
             ok = True
-        except (Exception, KeyboardInterrupt) as error:
+        except BaseException as error:
             logger.debug("%s failed", request, exc_info=True)
             if request.msg_type.startswith("comm_"):
                 traceback.print_exc()

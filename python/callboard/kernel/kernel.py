@@ -22,6 +22,7 @@ from ..ipython.shell.shell import ZMQInteractiveShell
 from ..nested_loops import wrap_runners
 from ..requests import comms, stdin
 from ..requests.stream import OutStream
+from ..util.import_hook import after_import
 from .dispatch import Dispatcher
 from .kernelbase import Kernel
 from .library_attributes import KernelAttributes
@@ -29,6 +30,8 @@ from .shells import Shells
 from .thread_interrupts import ThreadInterrupts
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from .. import _core
     from ..cells.queue import CellQueue
     from ..cells.timeouts import Timeouts
@@ -92,6 +95,8 @@ class IPythonKernel(KernelAttributes, Kernel):
         context_inheritance.follow_into_threads()
         compiler.install()
         wrap_runners.install()
+        debuggers = dict.fromkeys(("pdb", "IPython.core.debugger"), _debugger_imported)
+        patches.put("sys:meta_path", after_import({**wrap_runners.AFTER_IMPORT, **debuggers}))
 
     def init_shell(self, parent: Configurable, **kwargs: Any) -> None:
         """Makes the main shell."""
@@ -120,7 +125,8 @@ class IPythonKernel(KernelAttributes, Kernel):
         UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, show.__code__))
         control.loop_thread.start()
         self.is_serving = True
-        interrupts.start(main.loop_thread.calls.by_task, ThreadInterrupts(main, control))
+        threads = ThreadInterrupts(main, control)
+        interrupts.start(main.loop_thread.calls.by_task, threads, USER_CODE, UNINTERRUPTIBLE_CODE)
         try:
             main.loop_thread.run()
         finally:
@@ -252,3 +258,9 @@ class Interface:
     def callers(self) -> dict[str, Caller]:
         """The Callers of the kernel's own, by channel."""
         return self.kernel.callers
+
+
+def _debugger_imported(module: ModuleType) -> None:
+    from ..ipython import debugger
+
+    debugger.imported(module)

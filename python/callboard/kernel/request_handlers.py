@@ -19,8 +19,8 @@ from ..aio.pending import Pending
 from ..cells.cell import Cell
 from ..context import current_parent
 from ..interrupts.call import Call
-from ..ipython.shell.errors import text_of
 from ..requests.comms import message_of
+from ..util.errors import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
+from .._core import end_group
 from ..requests import comms
 
 if TYPE_CHECKING:
@@ -13,6 +16,10 @@ if TYPE_CHECKING:
 
 #: How long the kernel waits for the threads of its Callers when it ends, seconds.
 _GRACE = 2.0
+
+#: When the processes that cells have left running are ended, if the kernel still waits then, seconds after its last
+#: cell: a thread may wait for one, as that of a busy process pool does.
+_PATIENCE = 0.2
 
 
 class Shutdown:
@@ -38,8 +45,14 @@ class Shutdown:
 
     def _leave(self) -> None:
         comms.close_all(self._comm_manager)
+        threading.Thread(target=_end_processes, name="End of processes", daemon=True).start()
         main = self._main.loop_thread
         main.grace = _GRACE
         main.stop()
         main.on_stop = lambda: None
         main.wind_down_soon()
+
+
+def _end_processes() -> None:
+    time.sleep(_PATIENCE)
+    end_group()

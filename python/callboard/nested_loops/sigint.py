@@ -118,6 +118,12 @@ def interrupt(signum: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(run.heard)
 
 
+def is_switching() -> bool:
+    """Whether the main thread hides, restores or makes a loop: an exception would leave that half done."""
+    run = main.run
+    return main.switching or (run is not None and run.starting)
+
+
 def sigint_noticed() -> None:
     """Stops the repetition of a SIGINT (`src/os/sigint.rs`). To be called first in the handler.
 

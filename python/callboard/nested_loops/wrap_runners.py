@@ -7,7 +7,6 @@ from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any
 
 from .. import patches
-from ..util.import_hook import after_import
 from . import sigint
 from .hide_loop import NestedRun
 
@@ -21,11 +20,10 @@ _sniffio: ModuleType | None = None
 
 
 def install() -> None:
-    """Lets loops run inside cells from now on. To be called once, on the main thread, when the kernel handles
-    SIGINT."""
+    """Lets asyncio's loops run inside cells from now on; those of other libraries once the functions of `AFTER_IMPORT`
+    are called. To be called once, on the main thread, when the kernel handles SIGINT."""
     sigint.install()
     _wrap_asyncio()
-    patches.put("sys:meta_path", after_import(_AFTER_IMPORT))
 
 
 def _nestable(function: Callable[..., Any], *, trio: bool = False, library: str | None = None) -> Callable[..., Any]:
@@ -78,6 +76,12 @@ def _wrap_uvloop(_module: ModuleType) -> None:
     _wrap("uvloop:run")
 
 
+def _tame_nest_asyncio(module: ModuleType) -> None:
+    from .tame_nest_asyncio import tame
+
+    tame(module)
+
+
 def _wrap_trio(module: ModuleType) -> None:
     global _trio
     patches.put("trio._core._ki:signal", sigint.SignalProxy(at_once=True))
@@ -98,9 +102,11 @@ def _keep_sniffio(module: ModuleType) -> None:
 
 
 #: What is called with these modules when they have been imported.
-_AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
+AFTER_IMPORT: dict[str, Callable[[ModuleType], None]] = {
     # anyio imports it when it is first asked for it.
     "anyio._core._eventloop": _wrap_anyio,
+    "nest_asyncio": _tame_nest_asyncio,
+    "nest_asyncio2": _tame_nest_asyncio,
     "sniffio": _keep_sniffio,
     "trio": _wrap_trio,
     "uvloop": _wrap_uvloop,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
-import traceback
+import time
+from asyncio import Task
 from typing import TYPE_CHECKING, Any
 
-from ...context import report_for_parent
+from ...context import report_for_parent, report_stray
 from . import CALLING, OUTERMOST
 
 if TYPE_CHECKING:
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
     from .base import Served
 
-logger = logging.getLogger("callboard.caller")
-
 #: When the loop ends, seconds until a task that goes on is cancelled again. (trio cancels what goes on at each of its
 #: checkpoints.)
 _INSISTENCE = 3.0
+
+#: A loop that fails within so many seconds of its start is started anew after a pause, seconds.
+_AT_ONCE = 0.001
+_PAUSE = 0.05
 
 
 class AsyncioTask:
@@ -57,7 +59,8 @@ class AsyncioTask:
 
 
 class AsyncioTasks:
-    """Starts tasks in an asyncio loop."""
+    """Starts tasks in an asyncio loop. They are made directly: `create_task` may have been replaced, a task factory of
+    the user's may fail, and an eager one begins a task where it is made, in a context that may be in use."""
 
     is_borrowed = False
 
@@ -67,8 +70,7 @@ class AsyncioTasks:
         self._all: set[asyncio.Task[Any]] = set()
 
     def starts_tasks_later(self) -> bool:
-        # An eager task begins where it is made, in a context that may be in use.
-        return self.loop.get_task_factory() is None
+        return True
 
     def is_stale(self) -> bool:
         return False
@@ -85,7 +87,7 @@ class AsyncioTasks:
         name: str = "call",
     ) -> AsyncioTask:
         task = AsyncioTask()
-        raw = task.raw = self.loop.create_task(func(task, *args), name=name, context=context)  # type: ignore[arg-type]
+        raw = task.raw = Task(func(task, *args), loop=self.loop, name=name, context=context)  # type: ignore[arg-type]
         self._all.add(raw)
 
         def done(raw: asyncio.Task[Any]) -> None:
@@ -103,8 +105,7 @@ class AsyncioTasks:
         self, func: Callable[..., Coroutine[Any, Any, Any]], arg: Any, context: contextvars.Context | None
     ) -> None:
         task = AsyncioTask()
-        # An eager loop runs the function before this returns.
-        task.raw = self.loop.create_task(func(task, arg), context=context)
+        task.raw = Task(func(task, arg), loop=self.loop, context=context)
 
 
 class AsyncioLoop(AsyncioTasks):
@@ -115,10 +116,12 @@ class AsyncioLoop(AsyncioTasks):
         self.loop.set_exception_handler(report_for_parent)
         self._stopping = False
         self._grace: float | None = None
+        self._is_protected = False
 
     def run(self, served: Served) -> None:
         """Runs until `stop`."""
         loop, fileno = self.loop, served.fileno()
+        self._is_protected = served.is_protected
         asyncio.set_event_loop(loop)
         try:
             loop.call_soon(served.begin)
@@ -142,13 +145,17 @@ class AsyncioLoop(AsyncioTasks):
         self.loop.stop()
 
     def _run(self, run: Callable[..., Any], *args: Any) -> None:
+        began = time.monotonic()
         try:
             run(*args)
-        except KeyboardInterrupt:
-            # It has hit a callback of the user's that no cell waits for.
-            traceback.print_exc()
-        except SystemExit:
-            logger.warning("sys.exit() in a callback does not end the kernel: shut it down instead")
+        except BaseException as error:
+            if self.loop.is_closed() or not (self._is_protected or isinstance(error, (KeyboardInterrupt, SystemExit))):
+                raise
+            # A callback, trace function or hook of the user's has raised it, and no cell waits for it.
+            report_stray(error)
+            if time.monotonic() - began < _AT_ONCE:
+                # It may come each time.
+                time.sleep(_PAUSE)
 
     def _cancel_all(self) -> None:
         """Cancels the tasks that still run, so that ``finally`` blocks of the user's are executed."""

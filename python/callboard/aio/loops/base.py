@@ -59,6 +59,9 @@ class Tasks(Protocol):
 class Served(Protocol):
     """A Caller, as its loop sees it."""
 
+    #: Its loop goes on whatever exception leaves it: it is one of a kernel's own.
+    is_protected: bool
+
     def fileno(self) -> int:
         """The descriptor that is readable when there is something to do."""
 

@@ -34,7 +34,7 @@ class BorrowedAsyncio(AsyncioTasks):
 
     def _start(self, reader: _Reader) -> None:
         self.loop.add_reader(self._fileno, reader)
-        self._watcher = self.loop.create_task(self._watch(), name="callboard inbox")
+        self._watcher = asyncio.Task(self._watch(), loop=self.loop, name="callboard inbox")
 
     async def _watch(self) -> None:
         try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
-import traceback
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from ...context import report_stray
 from ...context_inheritance import follow_into_trio
 from ..cancellation import is_cancellation, is_protected_by_trio
 from ..watch_trio import watch
@@ -33,6 +33,8 @@ def spawn_system_task(*args: Any, **kwargs: Any) -> trio.lowlevel.Task:
 
 class TrioTask:
     raw: Any = None
+    #: Called when it has ended; None once it is.
+    on_done: Callable[[], None] | None = None
     _scope: trio.CancelScope | None = None
 
     def __init__(self, token: trio.lowlevel.TrioToken) -> None:
@@ -93,19 +95,14 @@ class TrioTasks:
         name: str = "call",
     ) -> TrioTask:
         task = TrioTask(self.token)
+        task.on_done = on_done
         self._all.add(task)
         # Interrupts may hit what it runs, but not trio's own code.
         run = trio.lowlevel.disable_ki_protection(self._run)
-        task.raw = spawn_system_task(run, task, func, args, on_done, name=name, context=context)
+        task.raw = spawn_system_task(run, task, func, args, name=name, context=context)
         return task
 
-    async def _run(
-        self,
-        task: TrioTask,
-        func: Callable[..., Awaitable[Any]],
-        args: tuple[Any, ...],
-        on_done: Callable[[], None] | None,
-    ) -> None:
+    async def _run(self, task: TrioTask, func: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
         try:
             task.raw = trio.lowlevel.current_task()
             with task.scope:
@@ -119,9 +116,10 @@ class TrioTasks:
             self._all.discard(task)
             if self._emptied is not None and not self._all:
                 self._emptied.set()
-            if on_done is not None:
+            if task.on_done is not None:
                 # When the task has left its context, which the next one may share.
-                self.done.append(on_done)
+                self.done.append(task.on_done)
+                task.on_done = None
                 with contextlib.suppress(trio.RunFinishedError):
                     self.token.run_sync_soon(self.call_done)
 
@@ -136,8 +134,12 @@ class TrioTasks:
         """Ends the tasks that trio has dropped when it failed."""
         self.closed = True
         for task in list(self._all):
-            with contextlib.suppress(RuntimeError):  # it will not end
-                task.raw.context.run(task.raw.coro.close)
+            if task.raw is not None:
+                with contextlib.suppress(RuntimeError):  # it will not end
+                    task.raw.context.run(task.raw.coro.close)
+            if task.on_done is not None:
+                # It has failed before it began.
+                self.done.append(task.on_done)
         self._all.clear()
 
     def call_done(self) -> None:
@@ -171,9 +173,9 @@ class TrioLoop:
         while not self._stopping:
             try:
                 trio.run(self._main, served, **self._options)
-            except trio.TrioInternalError:
+            except trio.TrioInternalError as error:
                 # Something of the user's that trio cannot go on after, such as a nursery that was entered and not left.
-                traceback.print_exc()
+                report_stray(error)
                 print("callboard: trio has failed, and all that ran on it. It is started anew", file=sys.stderr)
                 if self._tasks is not None:
                     self._tasks.abandon()
@@ -228,10 +230,8 @@ async def serve(served: Served) -> None:
     def drain() -> None:
         try:
             served.drain()
-        except KeyboardInterrupt:
-            traceback.print_exc()
-        except SystemExit:
-            logger.warning("sys.exit() in a callback does not end the kernel: shut it down instead")
+        except BaseException as error:  # noqa: BLE001 - it would end trio
+            report_stray(error)
 
     await watch(served.fileno(), drain, served.is_waited_for)
 

@@ -13,6 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ...aio.cancellation import current_task, is_stopped
 from ...context import current_cell, part_of_cell
 from ...interrupts.traceback_cutoff import cut_traceback
+from ...util.errors import quick_text_of, text_of
 from ...util.json import encode
 from .process_wide import show_exception
 
@@ -84,6 +85,14 @@ class ErrorDisplay(ShellPart):
         with cell.showing():
             super().showtraceback(exc_tuple, *args, **kwargs)
 
+    def get_exception_only(self, exc_tuple: Any = None) -> str:
+        """Formats an exception without its traceback; an interrupt of the formatting of another one without that one,
+        whose text may take long."""
+        if exc_tuple is None and isinstance(sys.exc_info()[1], KeyboardInterrupt):
+            return "KeyboardInterrupt\n"
+        text: str = super().get_exception_only(exc_tuple)
+        return text
+
     def show_usage_error(self, exc: BaseException) -> None:
         """Shows how a magic is used, without a traceback."""
         super().show_usage_error(exc)
@@ -95,8 +104,10 @@ class ErrorDisplay(ShellPart):
         ErrorDisplay.showtraceback(self.main_shell, (type(error), error, error.__traceback__))  # type: ignore[arg-type]
 
     def show_plainly(self, error: BaseException) -> None:
-        """Shows an exception whose traceback cannot be formatted."""
-        content = {"ename": type(error).__name__, "evalue": text_of(error)}
+        """Shows an exception whose traceback cannot be formatted, or was interrupted while it was."""
+        cell = current_cell.get()
+        text = quick_text_of(error) if cell is not None and cell.interrupted else text_of(error)
+        content = {"ename": type(error).__name__, "evalue": text}
         self._show_error(error, {**content, "traceback": [f"{content['ename']}: {content['evalue']}"]})
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
@@ -170,6 +181,10 @@ class ErrorDisplay(ShellPart):
 
     def _format_exception_for_storage(self, exception: BaseException, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Formats an exception for the history, also one that cannot be turned into text."""
+        cell = current_cell.get()
+        if cell is not None and cell.interrupted:
+            # It may be the formatting that was interrupted.
+            return {"ename": type(exception).__name__, "evalue": quick_text_of(exception), "traceback": []}
         try:
             stored: dict[str, Any] = super()._format_exception_for_storage(exception, *args, **kwargs)
             return stored
@@ -203,14 +218,6 @@ def _lines(traceback: object) -> list[str]:
     if isinstance(traceback, str):
         return [traceback]
     return [str(line) for line in traceback] if isinstance(traceback, (list, tuple)) else []
-
-
-def text_of(error: BaseException | None) -> str:
-    """``str(error)``, also for exceptions that cannot be turned into text."""
-    try:
-        return str(error)
-    except BaseException:  # noqa: BLE001 - user code
-        return f"<the text of this {type(error).__name__} cannot be had>"
 
 
 def _contains_group(error: BaseException | None) -> bool:

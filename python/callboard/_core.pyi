@@ -26,6 +26,7 @@ __all__ = [
     "after_fork_in_child",
     "block_sigint",
     "cell_file",
+    "check_kernelspec_options",
     "current_parent",
     "end_group",
     "has_curve",

@@ -81,7 +81,7 @@ def test_install_gives_all_other_options_to_the_kernel(env: dict[str, str], tmp_
     done = run(env, "install", *options[:3], "--user", *options[3:5], "--name", "mine", *options[5:])
     assert done.returncode == 0, done.stderr
     spec = spec_in(tmp_path / "data" / "kernels" / "mine")
-    assert spec["argv"] == [sys.executable, "-m", "callboard", "-f", "{connection_file}", *options]
+    assert spec["argv"] == [sys.executable, "-P", "-m", "callboard", "-f", "{connection_file}", *options]
 
 
 def test_a_kernel_runs_with_the_options_it_was_installed_with(env: dict[str, str], tmp_path: Path) -> None:

@@ -60,13 +60,12 @@ def test_asyncio_speaks_tls_in_a_cell(client: Client) -> None:
     assert "SSL handshake is taking longer than 0.05 seconds" in client.run(code).stdout
 
 
-def test_a_cells_code_has_the_name_that_ipython_gives_it(client: Client) -> None:
+def test_a_cells_code_has_the_name_that_ipykernel_gives_it(client: Client) -> None:
     run = client.run("import sys; print(sys._getframe().f_code.co_filename)")
     code = """
-        from IPython.core.compilerop import code_name
-        shell = get_ipython()
-        cells = shell.history_manager.input_hist_raw
-        print(code_name(shell.transform_cell(cells[-2]), len(cells) - 2))
+        from ipykernel.compiler import get_file_name
+        cells = get_ipython().history_manager.input_hist_raw
+        print(get_file_name(cells[-2]))
         """
     assert client.run(code).stdout == run.stdout
 

@@ -21,7 +21,7 @@ from traitlets.config import Configurable
 from . import _core, patches
 from .ipykernel_api import modules
 from .ipython.shell.shell import ZMQDisplayPublisher, ZMQInteractiveShell
-from .kernel.kernel import IPythonKernel
+from .kernel.kernel import ONE_KERNEL, IPythonKernel
 from .kernel.library_attributes import AppAttributes
 from .util import search_path
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 # Classes of ipykernel that configuration files and command lines name. Their options are ignored without a warning:
 # those of sockets are in the connection file, the others are IPython's.
 _KNOWN_ELSEWHERE = {"IPythonKernel", "Kernel", "Session", "ConnectionFileMixin", "Application"}
-
-_ONE_KERNEL = "this process has a kernel, which runs: another one needs a process of its own"
 
 
 class IPKernelApp(AppAttributes, BaseIPythonApplication, InteractiveShellApp):
@@ -57,7 +55,7 @@ class IPKernelApp(AppAttributes, BaseIPythonApplication, InteractiveShellApp):
     def initialize(self, argv: list[str] | None = None) -> None:
         """Reads the configuration, makes the kernel and runs the startup files."""
         if "kernel" in vars(self):
-            raise RuntimeError(_ONE_KERNEL)
+            raise RuntimeError(ONE_KERNEL)
         # Configuration files may import it.
         modules.install()
         super().initialize(argv)
@@ -82,7 +80,7 @@ class IPKernelApp(AppAttributes, BaseIPythonApplication, InteractiveShellApp):
     def start(self) -> None:
         """Serves requests until the kernel is shut down."""
         if self._is_started:
-            raise RuntimeError(_ONE_KERNEL)
+            raise RuntimeError(ONE_KERNEL)
         self._is_started = True
         self.kernel.run()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..aio.cancellation import is_cancellation
 from ..context import current_cell, current_parent
 from ..interrupts.call import CANCELLED, NO_STOP
-from ..util.errors import text_of
+from ..util.errors import content_of, text_of
 from ..util.json import encode
 from .cell import ANSWERING, ENDED, IN_USER_CODE, Cell
 
@@ -145,9 +145,7 @@ def failure_of(cell: CellLike, error: BaseException | None) -> dict[str, Any]:
         if failed is error and content is not None:
             return content
     if cell.shell.is_shown_by_user(error):
-        error = _as_shown(cell, error)
-        name, text = type(error).__name__, text_of(error)
-        return {"ename": name, "evalue": text, "traceback": [f"{name}: {text}"]}
+        return content_of(_as_shown(cell, error))
     # Formatting it failed or was interrupted.
     return show(cell, error)
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-
 from .._core import cell_file
+from ..ipython.compiler import folder_of_cells
 
 _MASK = 0xFFFFFFFF
 
@@ -32,7 +30,7 @@ def get_tmp_hash_seed() -> int:
 
 def get_tmp_directory() -> str:
     """Returns the folder of the files that the cells of this kernel are given as. It need not exist."""
-    return os.path.join(tempfile.gettempdir(), f"ipykernel_{os.getpid()}")
+    return folder_of_cells()
 
 
 def get_file_name(code: str) -> str:

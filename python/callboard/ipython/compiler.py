@@ -57,8 +57,8 @@ class _OfThread(threading.local):
     ahead: tuple[tuple[str, str, str, int], ast.AST] | None = None
 
 
-def _folder() -> str:
-    """The folder of the files that cells are compiled as, by ipykernel's rule. It need not exist."""
+def folder_of_cells() -> str:
+    """Returns the folder of the files that cells are compiled as, by ipykernel's rule. It need not exist."""
     # As tempfile has it, which takes longer to import than a first cell to run.
     named = [os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP")]
     folders = [os.path.abspath(folder) for folder in (*named, "/tmp", "/var/tmp", "/usr/tmp", os.curdir) if folder]
@@ -77,7 +77,7 @@ class Compiler(CachingCompiler):
     def __init__(self) -> None:
         self._of_thread = _OfThread()
         self._lasting = 0
-        self._folder = _folder()
+        self._folder = folder_of_cells()
         super().__init__()
 
     def get_code_name(self, raw_code: str, transformed_code: str, number: int) -> str:

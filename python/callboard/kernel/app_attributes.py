@@ -33,17 +33,17 @@ class ConnectionAttributes:
     @property
     def abs_connection_file(self) -> str:
         """The path of the connection file."""
-        return os.path.abspath(str(self.core.connection_file))
+        return str(self.core.connection_file)
 
     @property
     def connection_dir(self) -> str:
         """The folder of the connection file."""
-        return os.path.dirname(os.path.abspath(str(self.core.connection_file)))
+        return os.path.dirname(self.abs_connection_file)
 
     @property
     def ports(self) -> dict[str, int]:
         """The ports by channel."""
-        info = decode(self.core.connection)
+        info = self.get_connection_info()
         return {name: info[f"{name}_port"] for name in _PORTS}
 
     shell_port, iopub_port, stdin_port, control_port, hb_port = map(_port, _PORTS)
@@ -51,12 +51,12 @@ class ConnectionAttributes:
     @property
     def transport(self) -> str:
         """``tcp`` or ``ipc``."""
-        return str(decode(self.core.connection)["transport"])
+        return str(self.get_connection_info()["transport"])
 
     @property
     def ip(self) -> str:
         """The address that the kernel listens on."""
-        return str(decode(self.core.connection)["ip"])
+        return str(self.get_connection_info()["ip"])
 
     @property
     def kernel_class(self) -> type:

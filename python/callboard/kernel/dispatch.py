@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import _core, context
 from ..cells.queue import CellQueue
 from ..requests import comms
-from ..util.errors import text_of
+from ..util.errors import content_of, text_of
 from ..util.json import encode
 from .library_attributes import has_own_answer
 
@@ -176,10 +176,8 @@ class Dispatcher:
     def _refuse(self, request: _core.Request, error: Exception) -> None:
         """Answers a request whose thread cannot run an event loop."""
         if request.begin():
-            content = {"ename": type(error).__name__, "evalue": text_of(error)}
-            traceback_of_error = [f"{content['ename']}: {content['evalue']}"]
+            content = content_of(error)
             if request.msg_type == "execute_request" and not request.silent:
-                shown = encode({**content, "traceback": traceback_of_error})
-                self._core.publish("error", shown, parent=request.parent())
-            request.reply_error(content["ename"], content["evalue"], traceback_of_error)
+                self._core.publish("error", encode(content), parent=request.parent())
+            request.reply_error(content["ename"], content["evalue"], content["traceback"])
             request.finish(False, False)

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from ..requests.comms import CommManager
 
 
+#: Why another kernel, or its application, cannot be made or started.
+ONE_KERNEL = "this process has a kernel, which runs: another one needs a process of its own"
+
+
 class IPythonKernel(KernelAttributes, Kernel):
     """Connects the parts of the Python side: shells, Callers, request handlers, standard streams. Its public attributes
     and methods are those that libraries use; those that only libraries use are in `KernelAttributes`."""
@@ -65,8 +69,7 @@ class IPythonKernel(KernelAttributes, Kernel):
         **_kwargs: Any,
     ) -> None:
         if core is None or interrupts is None:
-            msg = "this process has a kernel, which runs: another one needs a process of its own"
-            raise RuntimeError(msg)
+            raise RuntimeError(ONE_KERNEL)
         # Not that of kernels of libraries, nor that of configurable objects, which looks for options: there are none.
         super(Configurable, self).__init__()
         self._trait_values.update(parent=parent, config=parent.config)

@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from ...aio.cancellation import current_task, is_stopped
 from ...context import current_cell, part_of_cell
 from ...interrupts.traceback_cutoff import cut_traceback
-from ...util.errors import quick_text_of, text_of
+from ...util.errors import content_of, quick_text_of, text_of
 from ...util.json import encode
 from .process_wide import show_exception
 
@@ -106,9 +106,8 @@ class ErrorDisplay(ShellPart):
     def show_plainly(self, error: BaseException) -> None:
         """Shows an exception whose traceback cannot be formatted, or was interrupted while it was."""
         cell = current_cell.get()
-        text = quick_text_of(error) if cell is not None and cell.interrupted else text_of(error)
-        content = {"ename": type(error).__name__, "evalue": text}
-        self._show_error(error, {**content, "traceback": [f"{content['ename']}: {content['evalue']}"]})
+        text = quick_text_of(error) if cell is not None and cell.interrupted else None
+        self._show_error(error, content_of(error, text))
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
         """Publishes a formatted traceback: IPython calls this."""

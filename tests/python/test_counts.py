@@ -56,7 +56,7 @@ PIPELINED = {
 KEPT = {True: 12, False: 0.5}  # 9.4: In, _i1 and so on; 0.02
 
 #: Modules that a kernel has loaded when its first cell runs, but for those that Python has loaded before it starts.
-LOADED = 357  # 355; 18 of them are those of the package ipykernel, which are empty
+LOADED = 355  # 353; 18 of them are those of the package ipykernel, which are empty
 
 # How much is counted.
 PORTIONS = 6

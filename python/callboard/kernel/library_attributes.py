@@ -18,6 +18,8 @@ class LateAttribute:
     A non-data descriptor: what is set on an object hides it, unless it is a property there with a setter.
     """
 
+    __slots__ = "_name", "_where"
+
     def __init__(self, name: str, where: str) -> None:
         self._name = name
         #: ``package.module:Class``.

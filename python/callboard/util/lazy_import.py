@@ -2,7 +2,7 @@
 
 A kernel's first cell does not need all that is imported before it. asyncio imports ssl: with OpenSSL it takes a tenth
 of the memory of an idle kernel, and a tenth of the time to its first result. IPython imports tempfile in case there is
-no home directory; uuid calls platform.
+no home directory; uuid calls platform; logging imports pickle, for handlers that send records to other processes.
 
 ``importlib.util.LazyLoader`` is not enough: before Python 3.11.9 and 3.12.3, threads that access the module at the same
 time find it partly loaded (python/cpython#114763).
@@ -99,7 +99,7 @@ def _make_lazy(spec: ModuleSpec, loader: Loader) -> None:
 def install() -> None:
     """Makes the imports of the rarely needed modules lazy, and imports asyncio, which would load some of them."""
     own = ["callboard.processes.thread_job"]
-    names = [*own, "ipaddress", "locale", "tempfile", "uuid"]
+    names = [*own, "ipaddress", "locale", "pickle", "tempfile", "uuid"]
     # Without _ssl the import of ssl must fail at once: asyncio asks whether there is ssl.
     if PathFinder.find_spec("_ssl") is not None:
         names += "ssl", "asyncio.sslproto"

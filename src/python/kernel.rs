@@ -273,7 +273,7 @@ impl Kernel {
         &self,
         py: Python<'_>,
         channel: &str,
-        msg_type: &str,
+        msg_type: Text<'_>,
         header: Vec<u8>,
         parent_header: Vec<u8>,
         content: Vec<u8>,
@@ -282,7 +282,7 @@ impl Kernel {
         idents: Vec<Vec<u8>>,
     ) -> PyResult<()> {
         let publisher = &self.inner.publisher;
-        let kind = MessageType::parse(msg_type);
+        let kind = MessageType::parse(&msg_type.0);
         let event = CommEvent::of_published(&kind, &content);
         let message = Outgoing {
             idents: &idents,

@@ -208,7 +208,7 @@ class Session:
         msg_type = msg["header"]["msg_type"]
         topic_or_client = _idents(ident)
         if channel == "iopub" and not topic_or_client:
-            topic_or_client = [f"kernel.{self.session}.{msg_type}".encode()]
+            topic_or_client = _idents(f"kernel.{self.session}.{msg_type}")
         self.send_parts(
             channel,
             msg_type,
@@ -261,4 +261,4 @@ def _idents(ident: Any) -> list[bytes]:
     if not ident:
         return []
     idents = ident if isinstance(ident, (list, tuple)) else [ident]
-    return [each.encode() if isinstance(each, str) else bytes(each) for each in idents]
+    return [each.encode(errors="replace") if isinstance(each, str) else bytes(each) for each in idents]

@@ -68,6 +68,16 @@ def test_what_a_cell_publishes_can_be_saved(client: Client, code: str, msg_type:
     saved(run.reply)
 
 
+@pytest.mark.parametrize("ident", ["None", r"'topic\udce9'"])
+def test_the_type_of_a_message_can_be_saved(client: Client, ident: str) -> None:
+    run = client.run(
+        "kernel = get_ipython().kernel\n"
+        rf"kernel.session.send(kernel.iopub_socket, 'kind\udce9', {{}}, kernel.get_parent(), {ident});"
+    )
+    assert run.reply["status"] == "ok", run
+    assert [kind for kind in run.types if kind.startswith("kind")] == [f"kind{MARK}"]
+
+
 def test_pairs_of_surrogates_become_characters(client: Client) -> None:
     run = client.run(r"display({'text/plain': 'a\ud83d\ude00b\ud83dc\uffffd'}, raw=True)")
     assert run.contents("display_data")[0]["data"] == {"text/plain": f"a\N{GRINNING FACE}b{MARK}c\uffffd"}

@@ -5,12 +5,19 @@
 import sys
 
 _program = (getattr(sys, "argv", None) or [""])[0]
-if _program.endswith("/callboard") or (_program == "-m" and "callboard" in sys.orig_argv):
+if _program.endswith("/callboard") or (
+    _program == "-m" and not {"callboard", "callboard.doctor"}.isdisjoint(getattr(sys, "orig_argv", ()))
+):
     from .util.search_path import hide_current_folder
 
     hide_current_folder()
 
-from ._core import __version__  # noqa: E402
+try:
+    from ._core import __version__
+except ImportError as error:
+    from .util.missing_core import version_or_exit
+
+    __version__ = version_or_exit(error)  # type: ignore[misc]
 
 # typing's own would take a fifth of the time until the kernel listens.
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from . import __version__, _core, kernelspec
+from . import __version__, kernelspec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .launch import main as start
 
         return start(args[1:])
+    if args[:1] == ["doctor"]:
+        from .doctor.command import main as examine
+
+        return examine(args[1:])
     parser = _parser()
     options, rest = parser.parse_known_args(args)
     if options.run is _install:
@@ -82,12 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list the kernelspecs that start callboard")
     listing.set_defaults(run=_list)
 
-    # For the help only: `main` passes the arguments behind `start` to the kernel.
+    # For the help only: `main` passes on the arguments behind them.
+    commands.add_parser("doctor", help="say what is wrong with this installation, and how to mend it", add_help=False)
     commands.add_parser("start", help="start a kernel; `callboard start --help` lists its options", add_help=False)
     return parser
 
 
 def _install(options: argparse.Namespace) -> int:
+    from . import _core
+
     # Raises ValueError if one is wrong: it would keep each kernel from starting.
     backend = _core.check_kernelspec_options(options.kernel_options)
     if backend == "trio":

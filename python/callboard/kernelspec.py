@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from . import _core
-
 #: The name that the kernelspec is installed under.
 NAME = "callboard"
 
@@ -24,6 +22,8 @@ def spec(
     env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """The content of ``kernel.json`` for this Python."""
+    from . import _core  # the rest works without it, for `callboard doctor`
+
     kernel: dict[str, Any] = json.loads((RESOURCES / "kernel.json").read_text())
     # -P keeps a callboard.py or a types.py of the current folder from being imported before this package is.
     kernel["argv"] = [sys.executable, "-P", "-m", "callboard", "-f", "{connection_file}", *(extra_arguments or [])]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: The release of ipykernel whose modules these are like, and the version of the protocol that callboard speaks.
-_VERSION = {
+VERSION = {
     "__version__": "7.4.0",
     "version_info": (7, 4, 0),
     "kernel_protocol_version": "5.5",
@@ -162,7 +162,7 @@ class _Finder:
         if spec.submodule_search_locations is not None:
             values["__path__"] = spec.submodule_search_locations
         if spec.name in _WITH_VERSION:
-            values.update(_VERSION)
+            values.update(VERSION)
         return module
 
     def exec_module(self, module: ModuleType) -> None:

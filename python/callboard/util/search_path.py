@@ -52,7 +52,8 @@ def hide_current_folder() -> None:
     library = os.path.dirname(os.__file__)
     if library not in sys.path:
         return
-    is_module = sys.argv[:1] == ["-m"] and not sys.flags.safe_path
+    # A Python that is too old has no -P: it gets as far as the sentence that says so.
+    is_module = sys.argv[:1] == ["-m"] and not getattr(sys.flags, "safe_path", False)
     for at, entry in enumerate(sys.path[: sys.path.index(library)]):
         if entry and not _is_here(entry):
             continue

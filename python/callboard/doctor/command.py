@@ -43,6 +43,8 @@ def main(args: Sequence[str]) -> int:
     installation = Installation(options.kernel, options.folder.absolute(), start=not options.no_start)
     try:
         return _examine(installation, as_json=options.json)
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:
         # The reader has enough. Python would complain when it flushes the stream at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -70,4 +72,4 @@ def _guarded(check: Callable[[Installation], Iterable[Finding]], installation: I
         yield from check(installation)
     except Exception as failure:  # noqa: BLE001 - what is broken may raise anything
         text = f"this could not be checked: {type(failure).__name__}: {failure}"
-        yield warning("unchecked", text, "look at what the error names; if that is in order, report it as a fault")
+        yield warning("not-checked", text, "look at what the error names; if that is in order, report it as a fault")

@@ -48,9 +48,10 @@ class Installation:
         """The folders where Jupyter looks for kernelspecs, in its order."""
         if self.no_jupyter_client:
             return []
-        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_core.paths import jupyter_path
 
-        return [os.path.abspath(folder) for folder in KernelSpecManager().kernel_dirs]
+        # As KernelSpecManager has them, which makes IPython's folder if there is none.
+        return [os.path.abspath(folder) for folder in (*jupyter_path("kernels"), str(ipython_folder() / "kernels"))]
 
     @cached_property
     def all_kernelspecs(self) -> list[kernelspecs.Kernelspec]:

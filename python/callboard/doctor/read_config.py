@@ -20,7 +20,12 @@ def main() -> None:
     values: dict[str, Any] = {}
     problems: list[list[str]] = []
     _read_all(values, problems)
-    os.write(answer, json.dumps({"values": values, "problems": problems}, default=repr).encode())
+    os.write(answer, json.dumps({"values": values, "problems": problems}, default=_plain).encode())
+
+
+def _plain(value: object) -> object:
+    """What JSON does not have."""
+    return list(value) if isinstance(value, (set, frozenset)) else repr(value)
 
 
 def _read_all(values: dict[str, Any], problems: list[list[str]]) -> None:

@@ -83,6 +83,7 @@ class Trial:
     # -- steps ------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
+        from jupyter_client.kernelspec import KernelSpecManager
         from jupyter_client.manager import KernelManager
 
         settings: dict[str, Any] = {"transport": self._installation.transport}
@@ -90,7 +91,10 @@ class Trial:
             settings["transport_encryption"] = self._installation.encryption[0]
         try:
             self._manager = KernelManager(
-                kernel_name=self._spec.name, connection_file=str(self._folder / "kernel.json"), **settings
+                kernel_name=self._spec.name,
+                kernel_spec_manager=KernelSpecManager(kernel_dirs=self._installation.kernel_folders),
+                connection_file=str(self._folder / "kernel.json"),
+                **settings,
             )
             with self._terminal.open("wb") as terminal:
                 self._manager.start_kernel(
@@ -155,7 +159,7 @@ class Trial:
                 message = receive(timeout=0.0 if ended else 0.1)
             except queue.Empty:
                 if ended:
-                    raise TrialError("ended", f"{text}: it ended{self._how_it_ended()}") from None
+                    raise TrialError("kernel-ended", f"{text}: it ended{self._how_it_ended()}") from None
                 # Once more: it may have answered before it ended.
                 ended = not self._manager.is_alive()
                 if not ended and time.monotonic() > self._until:

@@ -91,5 +91,5 @@ def _loose_json(text: str) -> Any:
     try:
         import json5
     except ImportError:
-        return json.loads(re.sub(r"^\s*//.*$|^\s*/\*.*?\*/", "", text, flags=re.MULTILINE | re.DOTALL) or "{}")
+        return json.loads(re.sub(r"^\s*//[^\n]*|^\s*/\*.*?\*/", "", text, flags=re.MULTILINE | re.DOTALL) or "{}")
     return json5.loads(text) if text.strip() else {}

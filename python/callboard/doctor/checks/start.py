@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..installation import Installation
     from ..kernelspecs import Kernelspec
 
-#: A start with a first cell that takes longer is slow, seconds: it takes half a second, or two when files are not cached.
+#: A start with a first cell that takes longer is slow, seconds. Half a second is usual, two where files are not cached.
 _SLOW = 5.0
 
 

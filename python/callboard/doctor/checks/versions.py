@@ -114,7 +114,9 @@ def _own(requirement: Any) -> Iterator[Finding]:
     if unmet:
         versions = {each.name: version for each, version in unmet}
         needs = [f"{each.name}{each.specifier}" for each, _ in unmet]
-        yield error("requirements", f"callboard needs other versions: {_told(unmet)}", _pip(needs), versions=versions)
+        yield error(
+            "versions-too-old", f"callboard needs other versions: {_told(unmet)}", _pip(needs), versions=versions
+        )
 
 
 def _of_clients(requirement: Any) -> Iterator[Finding]:
@@ -124,7 +126,7 @@ def _of_clients(requirement: Any) -> Iterator[Finding]:
             versions = {each.name: version for each, version in unmet}
             needs = [f"{each.name}{each.specifier}" for each, _ in unmet]
             text = f"{client} {_version(client)} needs other versions: {_told(unmet)}"
-            yield warning("client-requirements", text, _pip(needs), client=client, versions=versions)
+            yield warning("client-versions-too-old", text, _pip(needs), client=client, versions=versions)
 
 
 def _untested(requirement: Any) -> Iterator[Finding]:

@@ -76,6 +76,11 @@ class Installation:
         """The kernelspec that Jupyter takes, if it can be used."""
         return next((spec for spec in self.candidates[:1] if spec.problem is None), None)
 
+    @property
+    def profile(self) -> Path:
+        """The folder of the kernel's IPython profile. It need not exist."""
+        return ipython_folder() / f"profile_{self.kernelspec.profile if self.kernelspec else 'default'}"
+
     # -- configuration ----------------------------------------------------------------------------------
 
     @cached_property

@@ -58,6 +58,13 @@ class Kernelspec:
         return self.argv[at + 1 :]
 
     @property
+    def profile(self) -> str:
+        """The name of IPython's profile."""
+        words = " ".join(self.options).replace("--profile ", "--profile=").split()
+        named = [word.removeprefix("--profile=") for word in words if word.startswith("--profile=")]
+        return named[-1] if named else "default"
+
+    @property
     def supports_encryption(self) -> bool:
         """Whether it says that the kernel can encrypt, as jupyter_client reads it."""
         metadata = self.content.get("metadata")
@@ -70,7 +77,7 @@ class Kernelspec:
         from jupyter_core.paths import jupyter_data_dir
 
         place = self.folder.parent
-        if place == Path(sys.prefix, "share", "jupyter", "kernels"):
+        if place.resolve() == Path(sys.prefix, "share", "jupyter", "kernels").resolve():
             where = ["--sys-prefix"]
         elif place != Path(jupyter_data_dir(), "kernels") and place.parts[-3:] == ("share", "jupyter", "kernels"):
             where = ["--prefix", str(place.parents[2])]

@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from .installation import ipython_folder
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType, TracebackType
@@ -185,9 +183,7 @@ class Trial:
     def _environment(self) -> dict[str, str]:
         """The environment of the kernel. Where IPython has no profile yet, it makes one: elsewhere, for this kernel."""
         env = dict(os.environ)
-        options = " ".join(self._spec.options).replace("--profile ", "--profile=").split()
-        named = [option.removeprefix("--profile=") for option in options if option.startswith("--profile=")]
-        if not (ipython_folder() / f"profile_{named[-1] if named else 'default'}").is_dir():
+        if not self._installation.profile.is_dir():
             env["IPYTHONDIR"] = str(self._folder / "ipython")
         return env
 

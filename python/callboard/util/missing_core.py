@@ -35,7 +35,7 @@ def version_or_exit(error: ImportError) -> str:
         except metadata.PackageNotFoundError:
             return "unknown"
     if _is_doctor() or _is_program():
-        sys.exit("callboard: " + reason(error))
+        sys.exit(reason(error))
     raise ImportError(reason(error), name="callboard._core") from error
 
 
@@ -46,7 +46,7 @@ def reason(error: ImportError) -> str:
     again = f"install it again: {python} -m pip install --force-reinstall callboard"
     if sys.version_info < FIRST_PYTHON:
         first = ".".join(map(str, FIRST_PYTHON))
-        return f"it needs Python {first} or later, and {python} is Python {version}: install it for a later one"
+        return f"callboard needs Python {first} or later, and {python} is Python {version}: install it for a later one"
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     files = sorted(glob.glob(os.path.join(glob.escape(folder), "_core.*so")))
     usable = ["_core" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES]
@@ -55,11 +55,11 @@ def reason(error: ImportError) -> str:
         text = str(error)
         causes = [cause for sign, cause in _CAUSES if sign in text]
         cause = causes[0] if causes else "the system refuses it"
-        return f"its compiled module cannot be loaded: {cause} ({text}); {again}"
+        return f"callboard's compiled module cannot be loaded: {cause} ({text}); {again}"
     if not files:
-        return f"its compiled module is missing in {folder}; {again}"
+        return f"callboard's compiled module is missing in {folder}; {again}"
     built, own = os.path.basename(files[0])[len("_core.") : -len(".so")], usable[0][len("_core.") : -len(".so")]
-    return f"its compiled module was built for {_plain(built)}, and {python} is {_plain(own)}; {again}"
+    return f"callboard's compiled module was built for {_plain(built)}, and {python} is {_plain(own)}; {again}"
 
 
 def _plain(tag: str) -> str:

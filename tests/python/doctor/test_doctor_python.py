@@ -75,9 +75,12 @@ def distribution(folder: Path, name: str, version: str, *requires: str) -> str:
     return str(folder)
 
 
-def test_libraries_that_are_too_old(doctor: Doctor, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_packaging", [True, False])
+def test_libraries_that_are_too_old(doctor: Doctor, tmp_path: Path, with_packaging: bool) -> None:
     for name, version in (("ipython", "8.31.0"), ("comm", "0.1.4"), ("traitlets", "5.9.0")):
         path = distribution(tmp_path / "old", name, version)
+    if not with_packaging:
+        (tmp_path / "old" / "packaging.py").write_text("raise ImportError")
     found = doctor.examine(PYTHONPATH=path).one("versions", "versions-too-old", "error")
     assert found["facts"]["versions"] == {"ipython": "8.31.0", "comm": "0.1.4", "traitlets": "5.9.0"}
     assert "ipython is 8.31.0, not >=9.17" in found["text"]
@@ -91,6 +94,14 @@ def test_a_client_whose_libraries_are_too_old(doctor: Doctor, tmp_path: Path) ->
     assert "pyzmq is 20.0, not >=" in clients["jupyter_client"]["text"]
     assert {finding["code"] for finding in report["versions"]} == {"client-versions-too-old"}
     assert report.code == 0
+
+
+def test_versions_without_packaging(doctor: Doctor, tmp_path: Path) -> None:
+    """9.100 is later than 9.17, and 5.14.0 no earlier than 5.14."""
+    for name, version in (("ipython", "9.100.dev1"), ("traitlets", "5.14.0")):
+        path = distribution(tmp_path / "new", name, version)
+    (tmp_path / "new" / "packaging.py").write_text("raise ImportError")
+    assert doctor.examine(PYTHONPATH=path).codes("versions") == ["ok"]
 
 
 @pytest.mark.parametrize(("client", "version", "first"), [("jupyterlab", "3.6.8", "4.4"), ("notebook", "6.5.7", "7.4")])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from conftest import OPTIONS
-from support import TIMEOUT
+from support import TIMEOUT, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,8 +102,8 @@ def test_it_hangs_before_it_listens(doctor: Doctor) -> None:
 def test_the_command_is_ended_meanwhile(doctor: Doctor, number: int) -> None:
     code = "import time; print('started', file=open('started', 'w')); time.sleep(1000)"
     doctor.kernelspec("mine", [sys.executable, "-P", "-c", code, "callboard", *OPTIONS])
-    command = [sys.executable, "-P", "-m", "callboard.doctor", "--kernel", "mine"]
-    with subprocess.Popen(command, env=doctor.env, cwd=doctor.folder, stdout=-1, stderr=-1) as process:
+    run = [sys.executable, "-P", "-m", "callboard.doctor", "--kernel", "mine"]
+    with subprocess.Popen(run, env=doctor.env, cwd=doctor.folder, stdout=-1, stderr=-1) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         # The check before it has been made; then the kernel is there.
@@ -170,3 +170,9 @@ def test_a_profile_that_does_not_exist(doctor: Doctor) -> None:
     assert found["level"] == "error"
     assert any("Profile 'work' not found" in line for line in found["facts"]["terminal"])
     assert [file.name for file in (doctor.home / "ipython").iterdir()] == ["profile_default"]
+
+
+def test_the_binary(doctor: Doctor) -> None:
+    doctor.kernelspec("mine", [*command("binary"), *OPTIONS])
+    report = doctor.examine("--kernel", "mine", start=True)
+    assert report.codes("kernelspec") == report.codes("start") == ["ok"]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check(installation: Installation) -> Iterator[Finding]:
-    found = [*_runtime(installation), *_ipython(), *_temporary()]
+    found = [*_runtime(installation), *_ipython(installation), *_temporary()]
     yield from found
     if not found:
         yield ok("connection files are private; they, IPython and temporary files can be written")
@@ -47,9 +47,8 @@ def _runtime(installation: Installation) -> Iterator[Finding]:
         )
 
 
-def _ipython() -> Iterator[Finding]:
-    folder = ipython_folder()
-    for place in (folder, folder / "profile_default"):
+def _ipython(installation: Installation) -> Iterator[Finding]:
+    for place in (ipython_folder(), installation.profile):
         failure = _why_unwritable(place)
         if failure:
             yield warning(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..findings import ok, skipped, warning
-from ..installation import ipython_folder
 
 if TYPE_CHECKING:
     import sqlite3
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 _LARGE = 100_000_000
 
 
-def check(_installation: Installation) -> Iterator[Finding]:
+def check(installation: Installation) -> Iterator[Finding]:
     try:
         import sqlite3
     except ImportError as failure:
@@ -33,7 +32,7 @@ def check(_installation: Installation) -> Iterator[Finding]:
             "install a Python that was built with SQLite",
         )
         return
-    file = ipython_folder() / "profile_default" / "history.sqlite"
+    file = installation.profile / "history.sqlite"
     quoted = shlex.quote(str(file))
     if not os.path.lexists(file):
         yield skipped(f"there is no {file} yet")

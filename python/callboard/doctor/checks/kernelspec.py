@@ -83,7 +83,8 @@ def _of_python(installation: Installation, spec: Kernelspec, program: str) -> It
     place = {"name": spec.name, "folder": str(spec.folder)}
     if os.path.basename(program).startswith(("python", "pypy")) and not is_this(program):
         code = "import callboard; print(callboard.__version__)"
-        answer = ask([program, "-P", "-c", code], installation.left(5), Path(sys.prefix))
+        # Not in the notebook's folder, and without -P, which an earlier Python does not know.
+        answer = ask([program, "-c", code], installation.left(5), Path(sys.prefix))
         if answer.problem:
             text = f"{spec.file} starts {program}, which has no callboard that works: {answer.problem}"
             yield error("python-without-callboard", text, spec.install_command(), program=program, **place)
@@ -102,7 +103,7 @@ def _of_python(installation: Installation, spec: Kernelspec, program: str) -> It
             spec.install_command(),
             **place,
         )
-    if spec.takes_python_of_jupyter and not Path(spec.folder).is_relative_to(sys.prefix):
+    if spec.takes_python_of_jupyter and not spec.folder.resolve().is_relative_to(Path(sys.prefix).resolve()):
         yield warning(
             "python-of-jupyter",
             f"{spec.file} starts `{spec.argv[0]}`: the Python of whichever Jupyter reads it, with or without callboard",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...kernelspec import NAME
@@ -32,17 +34,15 @@ def check(installation: Installation) -> Iterator[Finding]:
 
 def _of_others(installation: Installation) -> Iterator[Finding]:
     seen = set()
-    for command in _COMMANDS:
-        script = shutil.which(command)
+    for name in _COMMANDS:
+        script = shutil.which(name)
         python = interpreter_of(script) if script else None
         if script is None or python is None or python in seen or is_this(python):
             continue
         seen.add(python)
-        answer = ask(
-            [python, "-P", "-m", "jupyter_client.kernelspecapp", "list", "--json"],
-            installation.left(5),
-            installation.folder,
-        )
+        # Not in the notebook's folder, and without -P, which an earlier Python does not know.
+        command = [python, "-m", "jupyter_client.kernelspecapp", "list", "--json"]
+        answer = ask(command, installation.left(5), Path(sys.prefix))
         try:
             kernels = json.loads(answer.stdout)["kernelspecs"]
             sees = isinstance(kernels, dict) and installation.kernel in kernels
@@ -58,13 +58,13 @@ def _of_others(installation: Installation) -> Iterator[Finding]:
         if sees:
             yield ok(f"{script} is that of another environment, and finds the kernelspec", script=script, python=python)
             continue
-        name = [] if installation.kernel == NAME else ["--name", installation.kernel]
+        named = [] if installation.kernel == NAME else ["--name", installation.kernel]
         # Where this environment has no server, that one is the only one there is.
         tell = warning if find_spec("jupyter_server") else error
         yield tell(
             "jupyter-elsewhere",
             f"{script} is that of another environment, and does not find the kernelspec {installation.kernel}",
-            shlex.join(["callboard", "install", "--user", *name]),
+            shlex.join(["callboard", "install", "--user", *named]),
             script=script,
             python=python,
         )

@@ -28,14 +28,6 @@ _SHOWN = ("ipython", "jupyter_client", "jupyterlab", "notebook", "pyzmq")
 def check(_installation: Installation) -> Iterator[Finding]:
     requirement = _requirement_class()
     found = [*_own(requirement), *_of_clients(requirement), *_untested(requirement)]
-    if requirement is _NameOnly:
-        found.append(
-            warning(
-                "no-packaging",
-                "versions cannot be compared: the library packaging is missing",
-                f"{shlex.quote(sys.executable)} -m pip install packaging",
-            )
-        )
     yield from found
     if not found:
         versions = {name: _version(name) for name in _SHOWN}
@@ -47,31 +39,36 @@ def _requirement_class() -> Any:
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        try:
-            # pip has one of its own.
-            from pip._vendor.packaging.requirements import Requirement  # type: ignore[assignment,unused-ignore]
-        except ImportError:
-            return _NameOnly
+        return _Minimum
     return Requirement
 
 
-class _NameOnly:
-    """Stands in for packaging's `Requirement` where that is missing: any version will do, and what is only needed
-    under a condition is not."""
+class _Minimum:
+    """Stands in for packaging's `Requirement` where that is missing, as callboard does not need it: understands
+    ``name>=1.2``; what is needed under a condition is not looked at, and other limits are not."""
 
     def __init__(self, line: str) -> None:
         self.name = re.split(r"[\s\[(<>=!~;]", line, maxsplit=1)[0]
         self.marker = self if ";" in line else None
         self.specifier = self
+        self._limit = re.search(r">=\s*([\d.]+)", line)
 
     def __str__(self) -> str:
-        return ""
+        return self._limit[0] if self._limit else ""
 
     def evaluate(self, _environment: object) -> bool:
         return False
 
-    def contains(self, _version: str, *, prereleases: bool) -> bool:
-        return prereleases
+    def contains(self, version: str, **_options: object) -> bool:
+        return self._limit is None or _numbers(version) >= _numbers(self._limit[1])
+
+
+def _numbers(version: str) -> list[int]:
+    """The numbers of a release, ``1.2.0`` as ``1.2``."""
+    numbers = [int(number) for number in re.findall(r"\d+", re.split(r"[^\d.]", version)[0])]
+    while numbers[-1:] == [0]:
+        numbers.pop()
+    return numbers
 
 
 def _version(name: str) -> str | None:

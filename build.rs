@@ -2,7 +2,9 @@
 //! `cargo run --bin kernel` finds it without `LD_LIBRARY_PATH`.
 //!
 //! The extension module must not be linked with libpython: `.cargo/config.toml` configures PyO3 for that in the whole
-//! build. Without that file PyO3 links libpython itself, and this script only adds the rpath.
+//! build. Without that file PyO3 links libpython itself, and this script only adds the rpath. On macOS the linker has to be
+//! told that the interpreter brings the missing functions; cargo builds the module for the binary too, without maturin,
+//! which would tell it.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -12,6 +14,7 @@ fn main() {
 
 #[cfg(feature = "python")]
 fn link_python() {
+    pyo3_build_config::add_extension_module_link_args();
     let python = pyo3_build_config::get();
     for kind in ["bins", "benches"] {
         if let Some(folder) = python.lib_dir() {

@@ -14,7 +14,7 @@ use crate::actors::claims::Claims;
 use crate::actors::comms::{CommEvent, Comms};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, IoPub};
-use crate::actors::lifecycle::{Lifecycle, MemoryLow, ParentEnded};
+use crate::actors::lifecycle::{Lifecycle, ParentEnded};
 use crate::actors::router::{Answer, KernelFacts, Registry, Router, Routes};
 use crate::actors::signal::Signal;
 use crate::actors::socket::{Barrier, Socket};
@@ -290,6 +290,8 @@ impl Assembly {
 /// Tells the lifecycle actor when memory is running out.
 #[cfg(target_os = "linux")]
 fn watch_memory_for(lifecycle: &Addr<Lifecycle>, on: &Arbiter) {
+    use crate::actors::lifecycle::MemoryLow;
+
     let lifecycle = lifecycle.clone();
     on.spawn_fn(move || {
         os::memory::watch(move |os::memory::Shortage { used, limit, of_cgroup }| {

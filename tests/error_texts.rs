@@ -13,7 +13,7 @@ use callboard::startup::connection::ConnectionError;
 use callboard::startup::handshake::RegistrationError;
 use callboard::startup::launch_file;
 use callboard::startup::settings::Settings;
-use callboard::transport::zmq::{BindError, Role, bind};
+use callboard::transport::zmq::BindError;
 use insta::assert_snapshot;
 
 fn parse(args: &[&str]) -> Result<Settings, clap::Error> {
@@ -134,6 +134,8 @@ fn socket_files() {
 #[cfg(target_os = "linux")]
 #[test]
 fn sockets() {
+    use callboard::transport::zmq::{Role, bind};
+
     let context = zmq::Context::new();
     let taken = bind(&context, Role::Router, "tcp://127.0.0.1:*", None).unwrap();
     let port = taken.address.rsplit(':').next().unwrap().to_owned();

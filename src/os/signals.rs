@@ -41,8 +41,8 @@ pub fn restore(mask: &libc::sigset_t) {
 
 /// Sets the mask of the calling thread. Returns the previous one.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn replace(mask: &libc::sigset_t) -> io::Result<libc::sigset_t> {
-    apply_mask(libc::SIG_SETMASK, mask)
+pub(super) fn replace(mask: libc::sigset_t) -> io::Result<libc::sigset_t> {
+    apply_mask(libc::SIG_SETMASK, &mask)
 }
 
 /// Blocks all signals but those of a crash, for the calling thread and for those it starts.

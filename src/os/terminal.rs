@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{FdSetElement, PollFd, PollFlags, Timespec, fd_set_insert, poll, select};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Writes to the original standard error without ever blocking: a stopped terminal, or a pipe that its reader does not
@@ -22,9 +22,34 @@ impl Terminal {
 
     fn has_room(&self) -> bool {
         let mut watched = [PollFd::new(&*self.0, PollFlags::OUT)];
-        let found = poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        found == Ok(1) && watched[0].revents().contains(PollFlags::OUT)
+        let found = poll(&mut watched, Some(&AT_ONCE));
+        let events = watched[0].revents();
+        if events.contains(PollFlags::NVAL) {
+            // macOS cannot poll some devices, /dev/tty among them.
+            return has_room_by_select(self.0.as_fd());
+        }
+        found == Ok(1) && events.contains(PollFlags::OUT)
     }
+}
+
+/// Does not wait.
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// The descriptors that `select` can watch are below this number (`FD_SETSIZE`).
+const SELECTABLE: usize = 1024;
+
+/// Asks `select`, which knows every device but not every descriptor: there is no room behind one that it cannot watch.
+/// Allocates nothing.
+fn has_room_by_select(fd: BorrowedFd<'_>) -> bool {
+    let fd = fd.as_raw_fd();
+    if !usize::try_from(fd).is_ok_and(|fd| fd < SELECTABLE) {
+        return false;
+    }
+    // An element holds at least 32.
+    let mut writable = [FdSetElement::default(); SELECTABLE / 32];
+    fd_set_insert(&mut writable, fd);
+    // SAFETY: the descriptor is open, and the set is large enough for it.
+    unsafe { select(fd + 1, None, Some(&mut writable), None, Some(&AT_ONCE)) == Ok(1) }
 }
 
 impl AsRawFd for Terminal {
@@ -79,6 +104,21 @@ mod tests {
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();
         assert!(rest.ends_with("the last line\n"), "{rest:.200}");
+    }
+
+    #[test]
+    fn select_finds_room_as_poll_does() {
+        crate::os::limits::raise_open_files();
+        let (reader, mut writer) = pipe().unwrap();
+        assert!(has_room_by_select(writer.as_fd()));
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[0; libc::PIPE_BUF]).is_ok() {}
+        assert!(!has_room_by_select(writer.as_fd()));
+        let mut some = vec![0; 1 << 16];
+        assert!((&reader).read(&mut some).unwrap() >= libc::PIPE_BUF);
+        assert!(has_room_by_select(writer.as_fd()));
+        let beyond = rustix::io::fcntl_dupfd_cloexec(&writer, 1024).unwrap();
+        assert!(!has_room_by_select(beyond.as_fd()));
     }
 
     #[test]

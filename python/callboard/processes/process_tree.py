@@ -6,6 +6,10 @@ import os
 import subprocess
 from typing import NamedTuple
 
+#: Prints the id, parent, group and state of every process, without headings. One ``-o`` for each column: POSIX takes
+#: all that follows a ``=`` for the heading of that column, commas and more names included.
+_PS = ("ps", "-A", "-o", "pid=", "-o", "ppid=", "-o", "pgid=", "-o", "stat=")
+
 
 class ProcessTree:
     """The processes of a session, and all that these have started."""
@@ -48,9 +52,7 @@ def _processes() -> dict[int, _Process]:
     if os.path.exists("/proc/self/stat"):
         found = ((int(name), _read_process(name)) for name in os.listdir("/proc") if name.isdecimal())
         return {pid: process for pid, process in found if process is not None}
-    lines = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,pgid=,stat="], stdout=subprocess.PIPE, text=True, check=False
-    ).stdout.splitlines()
+    lines = subprocess.run(_PS, stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines()
     rows = (line.split() for line in lines)
     return {int(row[0]): _Process(int(row[1]), int(row[2]), 0, "") for row in rows if not row[3].startswith("Z")}
 

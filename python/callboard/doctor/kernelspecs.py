@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..kernelspec import NAME
+from . import pythons
 
 
 @dataclass(frozen=True)
@@ -76,21 +76,22 @@ class Kernelspec:
         """The command that installs it again, with the same options; in the same place, if `install` can."""
         from jupyter_core.paths import jupyter_data_dir
 
-        place = self.folder.parent
+        place, remove = self.folder.parent, ""
         if place.resolve() == Path(sys.prefix, "share", "jupyter", "kernels").resolve():
             where = ["--sys-prefix"]
-        elif place != Path(jupyter_data_dir(), "kernels") and place.parts[-3:] == ("share", "jupyter", "kernels"):
+        elif place == Path(jupyter_data_dir(), "kernels"):
+            where = ["--user"]
+        elif place.parts[-3:] == ("share", "jupyter", "kernels"):
             where = ["--prefix", str(place.parents[2])]
         else:
-            where = ["--user"]
-        name = [] if self.name == NAME else ["--name", self.name]
+            # It would hide the new one.
+            where, remove = ["--user"], f"rm -r {shlex.quote(str(self.folder))} && "
         shown = self.content.get("display_name")
         title = ["--display-name", shown] if isinstance(shown, str) and shown != "Python 3 (callboard)" else []
         env = self.content.get("env")
         pairs = [("--env", str(key), str(value)) for key, value in env.items()] if isinstance(env, dict) else []
-        return shlex.join(
-            ["callboard", "install", *where, *name, *title, *(word for pair in pairs for word in pair), *self.options]
-        )
+        options = [*where, *title, *(word for pair in pairs for word in pair), *self.options]
+        return remove + pythons.install_command(*options, name=self.name)
 
 
 def read(name: str, folder: Path) -> Kernelspec:

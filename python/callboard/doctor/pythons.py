@@ -8,6 +8,8 @@ import shutil
 import sys
 from pathlib import Path
 
+from ..kernelspec import NAME
+
 
 def is_this(python: str) -> bool:
     """Whether an interpreter is the one that runs, in the same environment."""
@@ -42,3 +44,12 @@ def interpreter_of(script: str) -> str | None:
     if not words or not os.path.basename(words[0]).startswith(("python", "pypy")):
         return None
     return words[0]
+
+
+def install_command(*options: str, name: str) -> str:
+    """The command line that installs a kernelspec of this callboard, which need not be the one on the PATH."""
+    script = os.path.join(os.path.dirname(sys.executable), "callboard")
+    found = shutil.which("callboard")
+    is_first = found is not None and os.path.realpath(found) == os.path.realpath(script)
+    program = script if not is_first and os.path.isfile(script) else "callboard"
+    return shlex.join([program, "install", *options, *([] if name == NAME else ["--name", name])])

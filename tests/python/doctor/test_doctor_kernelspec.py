@@ -66,8 +66,11 @@ def test_names_are_found_as_jupyter_finds_them(doctor: Doctor) -> None:
 def test_a_file_that_cannot_be_used(doctor: Doctor, content: bytes, told: str) -> None:
     file = doctor.kernelspec("mine", content)
     report = doctor.examine("--kernel", "mine", start=True)
-    assert f"{file}: {told}" in report.one("kernelspec", "kernelspec-broken", "error")["text"]
+    found = report.one("kernelspec", "kernelspec-broken", "error")
+    assert f"{file}: {told}" in found["text"]
     assert report.codes("start") == ["skipped"]
+    doctor.mend(found["mend"])
+    assert doctor.examine("--kernel", "mine").codes("kernelspec") == ["ok"]
 
 
 def test_odd_values_elsewhere_in_the_file(doctor: Doctor) -> None:
@@ -84,14 +87,21 @@ def test_the_program_is_missing(doctor: Doctor, program: str) -> None:
     report = doctor.examine("--kernel", "mine", start=True)
     found = report.one("kernelspec", "program-missing", "error")
     assert f"starts {program}, which is missing" in found["text"]
-    assert found["mend"] == "callboard install --user --name mine --display-name mine --comms-in-subshells"
+    assert found["mend"] == "callboard install --user --display-name mine --comms-in-subshells --name mine"
     doctor.mend(found["mend"])
     assert doctor.examine("--kernel", "mine").codes("kernelspec") == ["ok"]
 
 
 def test_the_connection_file_is_not_given(doctor: Doctor) -> None:
     doctor.kernelspec("mine", SAFE[:-2])
-    doctor.examine("--kernel", "mine").one("kernelspec", "no-connection-file", "error")
+    doctor.mend(doctor.examine("--kernel", "mine").one("kernelspec", "no-connection-file", "error")["mend"])
+    assert doctor.examine("--kernel", "mine").codes("kernelspec") == ["ok"]
+
+
+def test_the_advice_names_the_callboard_that_gives_it(doctor: Doctor) -> None:
+    """Where the one on the PATH is another one, or there is none."""
+    found = doctor.examine("--kernel", "mine", PATH="/usr/bin:/bin").one("kernelspec", "kernelspec-missing", "error")
+    assert found["mend"] == f"{Path(sys.executable).parent}/callboard install --sys-prefix --name mine"
 
 
 def test_it_starts_another_kernel(doctor: Doctor) -> None:

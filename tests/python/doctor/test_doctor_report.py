@@ -46,7 +46,10 @@ def test_lines_for_people(doctor: Doctor) -> None:
     lines = bad.stdout.splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("✗ kernelspec  "))
     assert "kernel.json" in lines[at]
-    assert lines[at + 1] == "              → callboard install --sys-prefix --name broken"
+    assert (
+        lines[at + 1]
+        == f"              → rm -r {doctor.home}/path/kernels/broken && callboard install --user --name broken"
+    )
     assert lines[-1] == "1 error"
 
 

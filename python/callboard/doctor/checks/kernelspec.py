@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..ask import ask
 from ..findings import error, ok, warning
-from ..pythons import is_this
+from ..pythons import install_command, is_this
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +38,6 @@ def check(installation: Installation) -> Iterator[Finding]:
         yield ok(f"{first.name} in {first.folder} starts {first.program}", name=first.name, folder=str(first.folder))
 
 
-def _install_command(name: str) -> str:
-    return shlex.join(["callboard", "install", "--sys-prefix", *([] if name == "callboard" else ["--name", name])])
-
-
 def _missing(installation: Installation) -> Finding:
     set_ = [name for name in ("JUPYTER_PATH", "JUPYTER_DATA_DIR", "IPYTHONDIR") if os.environ.get(name)]
     where = ", ".join(f"{name}={os.environ[name]}" for name in set_)
@@ -50,7 +46,7 @@ def _missing(installation: Installation) -> Finding:
     return error(
         "kernelspec-missing",
         f"{text} ({where})" if where else text,
-        _install_command(installation.kernel),
+        install_command("--sys-prefix", name=installation.kernel),
         folders=installation.kernel_folders,
     )
 
@@ -58,7 +54,7 @@ def _missing(installation: Installation) -> Finding:
 def _of_first(installation: Installation, spec: Kernelspec) -> Iterator[Finding]:
     place = {"name": spec.name, "folder": str(spec.folder)}
     if spec.problem:
-        yield error("kernelspec-broken", f"{spec.file}: {spec.problem}", _install_command(spec.name), **place)
+        yield error("kernelspec-broken", f"{spec.file}: {spec.problem}", spec.install_command(), **place)
         return
     if spec.program is None:
         text = f"{spec.file} starts {spec.argv[0]}, which is missing or cannot be executed"
@@ -66,14 +62,14 @@ def _of_first(installation: Installation, spec: Kernelspec) -> Iterator[Finding]
         return
     if "{connection_file}" not in " ".join(spec.argv):
         text = f"{spec.file} does not give the kernel its connection file"
-        yield error("no-connection-file", text, _install_command(spec.name), **place)
+        yield error("no-connection-file", text, spec.install_command(), **place)
     if spec.starts_callboard:
         yield from _of_python(installation, spec, spec.program)
     elif "--python" not in spec.argv:
         yield error(
             "another-kernel",
             f"{spec.file} starts another kernel: {shlex.join(spec.argv)}",
-            f"{_install_command(spec.name)}, or name another kernelspec with --kernel",
+            f"name another kernelspec with --kernel, or replace this one: {spec.install_command()}",
             argv=spec.argv,
             **place,
         )

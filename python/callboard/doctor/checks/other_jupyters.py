@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...kernelspec import NAME
 from ..ask import ask
 from ..findings import error, ok, warning
-from ..pythons import interpreter_of, is_this
+from ..pythons import install_command, interpreter_of, is_this
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,13 +57,12 @@ def _of_others(installation: Installation) -> Iterator[Finding]:
         if sees:
             yield ok(f"{script} is that of another environment, and finds the kernelspec", script=script, python=python)
             continue
-        named = [] if installation.kernel == NAME else ["--name", installation.kernel]
         # Where this environment has no server, that one is the only one there is.
         tell = warning if find_spec("jupyter_server") else error
         yield tell(
             "jupyter-elsewhere",
             f"{script} is that of another environment, and does not find the kernelspec {installation.kernel}",
-            shlex.join(["callboard", "install", "--user", *named]),
+            install_command("--user", name=installation.kernel),
             script=script,
             python=python,
         )

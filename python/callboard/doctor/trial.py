@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Seconds for a step, if as many are left for all checks.
 _READY, _STEP = 20.0, 8.0
 
+#: Seconds in which a kernel that has failed may end.
+_END = 2.0
+
 #: Lines of the kernel's terminal that are shown.
 _LINES = 10
 
@@ -105,7 +108,7 @@ class Trial:
 
     def _wait_until_ready(self) -> None:
         self._until = time.monotonic() + self._installation.left(_READY)
-        info = self._reply(self._client.kernel_info(), "not-ready", "the kernel was not ready")
+        info = self._reply(self._client.kernel_info(), "not-ready", "it was not ready")
         name = info.get("implementation")
         if name != "callboard":
             raise TrialError("another-kernel", f"the kernelspec starts another kernel: {name}")
@@ -115,6 +118,8 @@ class Trial:
         cell = self._client.execute("1 + 1", store_history=False)
         reply = self._reply(cell, "cell-unanswered", "the first cell was not answered")
         if reply.get("status") != "ok":
+            # Python may have ended, while the actors answer for it.
+            self._fail_if_it_ends("the first cell was not run")
             raise TrialError("cell-failed", f"the cell `1 + 1` failed: {reply.get('ename')}: {reply.get('evalue')}")
 
     def _interrupt_cell(self) -> None:
@@ -125,6 +130,7 @@ class Trial:
         self._manager.interrupt_kernel()
         reply = self._reply(cell, "not-interrupted", "an interrupt had no effect on a cell")
         if reply.get("ename") != "KeyboardInterrupt":
+            self._fail_if_it_ends("an interrupt ended more than the cell")
             raise TrialError("not-interrupted", f"an interrupted cell ended with {reply.get('ename') or 'success'}")
 
     def _shut_down(self) -> None:
@@ -157,7 +163,7 @@ class Trial:
                 message = receive(timeout=0.0 if ended else 0.1)
             except queue.Empty:
                 if ended:
-                    raise TrialError("kernel-ended", f"{text}: it ended{self._how_it_ended()}") from None
+                    raise TrialError("kernel-ended", f"{text}: the kernel ended{self._how_it_ended()}") from None
                 # Once more: it may have answered before it ended.
                 ended = not self._manager.is_alive()
                 if not ended and time.monotonic() > self._until:
@@ -167,6 +173,13 @@ class Trial:
             if is_it(message):
                 content: dict[str, Any] = message["content"]
                 return content
+
+    def _fail_if_it_ends(self, text: str) -> None:
+        until = time.monotonic() + _END
+        while time.monotonic() < until:
+            if not self._manager.is_alive():
+                raise TrialError("kernel-ended", f"{text}: the kernel ended{self._how_it_ended()}")
+            time.sleep(0.05)
 
     def _how_it_ended(self) -> str:
         code = getattr(getattr(self._manager.provisioner, "process", None), "returncode", None)

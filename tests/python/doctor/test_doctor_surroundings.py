@@ -57,7 +57,7 @@ def test_it_stops_kernels_of_an_old_kernelspec(doctor: Doctor, name: str) -> Non
     found = report.one("shadowing", "stops-kernels", "error")
     assert str(file) in found["text"]
     # It tells the truth.
-    assert "it ended" in report.one("start", "kernel-ended", "error")["text"]
+    assert "the kernel ended" in report.one("start", "kernel-ended", "error")["text"]
     doctor.mend(found["mend"].removeprefix("rename it, and "))
     mended = doctor.examine("--kernel", "old", start=True)
     assert mended.codes("start") == ["ok"]

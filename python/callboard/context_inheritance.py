@@ -31,6 +31,9 @@ _is_kernel = False
 #: ``Thread.start`` needs what `guard_thread_starts` does.
 _IS_GUARDED = sys.version_info < (3, 12)
 
+#: Threads run in contexts of their own, and their excepthook is called outside of these: it would not know the request.
+_HAS_CONTEXT = sys.version_info >= (3, 14)
+
 _patching = threading.Lock()
 
 
@@ -100,7 +103,15 @@ def _start_for_parent(original: Callable[[threading.Thread], None]) -> Callable[
                 self.__dict__.pop("run", None)
                 for variable, value in values:
                     variable.set(value)
-                run()
+                if not _HAS_CONTEXT:
+                    run()
+                    return
+                try:
+                    run()
+                except SystemExit:
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as threads do
+                    threading.excepthook(threading.ExceptHookArgs((type(error), error, error.__traceback__, self)))
 
             self.run = run_for_parent  # type: ignore[method-assign]
         if _IS_GUARDED:

@@ -63,7 +63,7 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "asyncio.events:_get_event_loop_policy",
         "get_event_loop_policy() warns since Python 3.14.",
-        ("nested_loops/hide_loop.py",),
+        ("aio/event_loop_policy.py",),
         "Python 3.14",
         only_from=(3, 14),
     ),

@@ -303,17 +303,17 @@ class Client:
             self.log.append(self.kc.iopub_channel.get_msg())
 
     def wait_text(self, text: str, msg_id: str, name: str = "stdout", timeout: float = TIMEOUT) -> str:
-        """Waits until a cell has printed this. Returns all that it has printed."""
+        """Waits until a cell has printed this. Returns all that it has printed, without colours."""
         printed = ""
 
         def is_there(message: Message) -> bool:
             nonlocal printed
             if message["msg_type"] == "stream" and parent_id(message) == msg_id and message["content"]["name"] == name:
                 printed += message["content"]["text"]
-            return text in printed
+            return text in without_colours(printed)
 
         self.wait(is_there, timeout, f"{text!r} on {name}")
-        return printed
+        return without_colours(printed)
 
     def wait_idle(self, msg_id: str, timeout: float = TIMEOUT) -> Message:
         """Waits for the idle status of a request."""

@@ -47,7 +47,8 @@ def test_asyncio_speaks_tls_in_a_cell(client: Client) -> None:
     code = """
         import asyncio, ssl
         async def main():
-            server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+            clients = []
+            server = await asyncio.start_server(lambda *streams: clients.append(streams), "127.0.0.1", 0)
             port = server.sockets[0].getsockname()[1]
             try:
                 # It gets as far as the handshake, which the server does not answer.

@@ -52,7 +52,7 @@ def shapes() -> dict[str, list[str] | None]:
         def shapes(patch):
             try:
                 import_module(patch.module)
-            except ImportError:
+            except Exception:
                 return None
             if isinstance(patch, HandlerPatch):
                 return [type(patch.owner()).__name__]
@@ -80,7 +80,7 @@ def test_the_target_has_the_shape_that_its_replacement_was_written_for(
         pytest.skip("this version of Python does not need it")
     found = shapes[patch.target]
     if found is None:
-        pytest.skip(f"{patch.module} is not installed")
+        pytest.skip(f"{patch.module} is not installed, or not for this Python")
     assert not set(patch.shape.split(" or ")).isdisjoint(found), (
         f"{release(patch.module)} has {found[-1]} there. Check the replacement of\n{patch}"
     )
@@ -130,7 +130,7 @@ if "SNAPSHOT" in os.environ:
 
 #: Has a kernel apply what it applies only when it is needed.
 NEED_ALL = """
-import anyio, contextlib, pdb, trio, uvloop
+import anyio, contextlib, importlib.util, pdb, trio, uvloop
 with contextlib.suppress(ImportError):
     import nest_asyncio
 with contextlib.suppress(ImportError):
@@ -141,7 +141,10 @@ from callboard import Caller
 async def nothing():
     pass
 
-await Caller("NewThread", name="trio", backend="trio").call_using_backend("asyncio", nothing)
+caller = Caller("NewThread", name="trio", backend="trio")
+await caller.call_soon(nothing)
+if importlib.util.find_spec("trio_asyncio"):
+    await caller.call_using_backend("asyncio", nothing)
 """
 
 #: One statement: IPython sets and resets `sys.excepthook` around each.
@@ -198,7 +201,7 @@ def test_a_kernel_applies_every_row_and_can_undo_all(
     expected.remove("IPython.core.interactiveshell:InteractiveShell.display_pub")
     if libraries == "imported":
         # Corrects what the import does, which was not callboard's.
-        expected.remove("trio_asyncio._loop:_FakedPolicy.policy")
+        expected.discard("trio_asyncio._loop:_FakedPolicy.policy")
     # There are two finders.
     assert sorted(found["applied"]) == sorted([*expected, "sys:meta_path"])
     assert (found["left"], found["changed"], found["ours"]) == ([], [], [])

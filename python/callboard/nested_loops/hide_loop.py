@@ -9,6 +9,7 @@ import sys
 from asyncio import _get_running_loop, _set_running_loop
 from typing import TYPE_CHECKING
 
+from ..aio.event_loop_policy import event_loop_policy
 from . import sigint
 
 if TYPE_CHECKING:
@@ -104,5 +105,4 @@ class NestedRun(sigint.Run):
 
 def _loop_of_policy() -> asyncio.AbstractEventLoop | None:
     """The loop that was given to `asyncio.set_event_loop` in this thread."""
-    get_policy = getattr(asyncio.events, "_get_event_loop_policy", None) or asyncio.get_event_loop_policy
-    return getattr(getattr(get_policy(), "_local", None), "_loop", None)
+    return getattr(getattr(event_loop_policy(), "_local", None), "_loop", None)

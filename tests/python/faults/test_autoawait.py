@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +20,9 @@ def options(backend: str) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def loops(client: Client, backend: str) -> Iterator[Client]:
+def loops(request: pytest.FixtureRequest, client: Client, backend: str) -> Iterator[Client]:
+    if backend == "trio" and "asyncio" in request.node.callspec.params.values() and find_spec("trio_asyncio") is None:
+        pytest.skip("asyncio is a guest of trio with trio-asyncio only")
     client.run("import asyncio, trio, sniffio")
     yield client
     client.run(f"%autoawait {backend}\n%autoawait on")

@@ -96,7 +96,9 @@ def test_a_hook_that_fails_is_no_failure_of_the_cell(ip: Client, event: str) -> 
 )
 def test_a_cell_that_fails_fails(ip: Client, code: str, name: str) -> None:
     run = ip.run(code)
-    assert (run.status, run.reply["ename"]) == ("error", name)
+    # Python 3.13 has a class of its own for code that is not complete.
+    ename = run.reply["ename"].replace("_IncompleteInputError", "SyntaxError")
+    assert (run.status, ename) == ("error", name)
 
 
 def test_a_value_that_cannot_be_displayed_is_a_failure(ip: Client) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 PRELUDE = """
-import anyio, asyncio, gc, sniffio, sys, threading, time, trio, uvloop
+import anyio, asyncio, gc, sniffio, sys, threading, time, trio, uvloop, warnings
 
 async def main(then=None):
     library = sniffio.current_async_library()
@@ -81,7 +81,9 @@ outer = asyncio.get_running_loop()
 def check():
     "Nothing is left of a loop that ran inside this one."
     assert asyncio.get_running_loop() is outer
-    assert asyncio.get_event_loop_policy().get_event_loop() is outer
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert asyncio.get_event_loop_policy().get_event_loop() is outer
     assert asyncio.current_task().get_name() == "cell"
     assert sniffio.current_async_library() == "asyncio"
     gc.collect()

@@ -44,13 +44,19 @@ def check_guest(host: str, backend: str) -> None:
         except ImportError as error:
             msg = f"asyncio on a trio Caller needs trio-asyncio: {sys.executable} -m pip install trio-asyncio"
             raise RuntimeError(msg) from error
+        except AttributeError as error:
+            # trio-asyncio 0.15 takes from asyncio what Python 3.14 does not have.
+            msg = "asyncio on a trio Caller needs trio-asyncio, which fails here: start the Caller with asyncio"
+            raise RuntimeError(msg) from error
 
 
 def _import_trio_asyncio() -> None:
     """Imports the module, and undoes what the import does to ``asyncio.run`` and every other loop of the process that
     is not trio's: from then on they would run in trio."""
     if sys.modules.get("trio_asyncio") is None:
-        policy = asyncio.get_event_loop_policy()
+        from ..event_loop_policy import event_loop_policy
+
+        policy = event_loop_policy()
         import trio_asyncio  # noqa: F401
 
         patches.put("trio_asyncio._loop:_FakedPolicy.policy", policy)

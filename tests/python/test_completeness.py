@@ -11,7 +11,7 @@ import psutil
 import pytest
 import zmq
 from jupyter_client.session import Session
-from support import TIMEOUT, Deadline, parent_id
+from support import TIMEOUT, Deadline, parent_id, without_colours
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +97,7 @@ def test_a_million_lines_of_threads_and_tasks_are_complete_whole_and_in_order(cl
         else:
             tracebacks.append(what)
     assert counts == dict.fromkeys(range(THREADS), LINES_OF_A_THREAD)
-    text = "\n".join(tracebacks)
+    text = without_colours("\n".join(tracebacks))
     for n in range(THREADS):
         assert text.count(f"ValueError: the error of {n}\n") == 1
     assert text.endswith(f"all threads {THREADS}")

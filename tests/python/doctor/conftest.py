@@ -190,3 +190,12 @@ def fresh(tmp_path: Path) -> Doctor:
 def bare(tmp_path: Path) -> str:
     """The interpreter of an environment without any package."""
     return make_environment(tmp_path / "bare")
+
+
+@pytest.fixture
+def package_alone(tmp_path: Path) -> Path:
+    """A folder with the package, without what is installed beside it."""
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    (folder / "callboard").symlink_to(Path(sys.modules["callboard"].__file__ or "").parent)
+    return folder

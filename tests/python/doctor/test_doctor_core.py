@@ -165,10 +165,10 @@ def test_a_package_of_another_version_than_its_compiled_module(doctor: Doctor, t
     assert callboard.__version__ in found["text"]
 
 
-def test_a_package_that_is_not_installed(doctor: Doctor, bare: str) -> None:
+def test_a_package_that_is_not_installed(doctor: Doctor, bare: str, package_alone: Path) -> None:
     doctor.python = bare
-    report = doctor.examine(PYTHONPATH=str(PACKAGE.parent))
-    assert str(PACKAGE) in report.one("core", "not-installed", "warning")["text"]
+    report = doctor.examine(PYTHONPATH=str(package_alone))
+    assert str(package_alone / "callboard") in report.one("core", "not-installed", "warning")["text"]
 
 
 def test_an_environment_with_nothing_but_callboard(doctor: Doctor, bare: str) -> None:

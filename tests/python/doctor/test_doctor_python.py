@@ -122,9 +122,7 @@ def test_ipykernel_beside_it_is_no_fault(doctor: Doctor, tmp_path: Path) -> None
     assert f"`import ipykernel` on callboard gives callboard's ({VERSION['__version__']})" in finding["text"]
 
 
-def test_without_ipykernel(doctor: Doctor, bare: str) -> None:
+def test_without_ipykernel(doctor: Doctor, bare: str, package_alone: Path) -> None:
     doctor.python = bare
-    finding = doctor.examine(PYTHONPATH=str(Path(sys.modules["callboard"].__file__ or "").parent.parent)).one(
-        "ipykernel", "ok", "ok"
-    )
+    finding = doctor.examine(PYTHONPATH=str(package_alone)).one("ipykernel", "ok", "ok")
     assert finding["facts"]["version"] is None

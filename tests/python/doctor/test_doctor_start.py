@@ -103,7 +103,12 @@ def test_the_command_is_ended_meanwhile(doctor: Doctor, number: int) -> None:
     code = "import time; print('started', file=open('started', 'w')); time.sleep(1000)"
     doctor.kernelspec("mine", [sys.executable, "-P", "-c", code, "callboard", *OPTIONS])
     run = [sys.executable, "-P", "-m", "callboard.doctor", "--kernel", "mine"]
-    with subprocess.Popen(run, env=doctor.env, cwd=doctor.folder, stdout=-1, stderr=-1) as process:
+
+    def listen() -> None:
+        # A shell lets commands in the background ignore it, and so these tests where they run there.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    with subprocess.Popen(run, env=doctor.env, cwd=doctor.folder, stdout=-1, stderr=-1, preexec_fn=listen) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         # The check before it has been made; then the kernel is there.

@@ -159,11 +159,14 @@ install_wheel() {
     pip_install "$target"/wheels/callboard-*.whl "$@"
 }
 
+# build_requirement: what pyproject.toml asks for to build the package: maturin, and which.
+build_requirement() { sed -n 's/^requires = \["\(.*\)"\]/\1/p' "$root/pyproject.toml"; }
+
 # make_environment: .venv with what builds callboard, and the variables for cargo.
 make_environment() {
     step "Environment .venv: Python $(python_version)" make_venv
     use_python
-    step "Build tool: maturin" pip_install "$(sed -n 's/^requires = \["\(.*\)"\]/\1/p' "$root/pyproject.toml")"
+    step "Build tool: maturin" pip_install "$(build_requirement)"
 }
 
 # install_callboard PACKAGE...: builds callboard and installs it, its kernelspec and these packages into .venv.

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import heapq
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -119,6 +120,9 @@ if os.environ.get("CALLBOARD_TEST_TRIO_ASYNCIO"):
     # In a process of its own, because it changes asyncio for all of it.
     RUNNERS = {"trio_asyncio": run_trio_asyncio}
 
+
+#: On trio, asyncio is a guest with trio-asyncio only, which needs what Python 3.14 does not have.
+needs_trio_asyncio = pytest.mark.skipif(find_spec("trio_asyncio") is None, reason="trio-asyncio is not installed")
 
 no_anyio = pytest.mark.skipif("trio_asyncio" in RUNNERS, reason="anyio does not know trio-asyncio")
 

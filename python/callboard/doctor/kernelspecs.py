@@ -41,6 +41,11 @@ class Kernelspec:
         return "callboard" in self.argv
 
     @property
+    def imports_from_folder(self) -> bool:
+        """Whether Python has the current folder on its path when it starts: ``-m`` puts it there, ``-P`` does not."""
+        return "-m" in self.argv and "-P" not in self.argv[: self.argv.index("-m")]
+
+    @property
     def takes_python_of_jupyter(self) -> bool:
         """Whether Jupyter puts the interpreter in that runs it."""
         names = ("python", f"python{sys.version_info[0]}", "python{}.{}".format(*sys.version_info[:2]))

@@ -41,12 +41,19 @@ def version_or_exit(error: ImportError) -> str:
 
 def reason(error: ImportError) -> str:
     """Says in one sentence why the compiled module cannot be imported, and what to do."""
+    text, command = problem(error)
+    return f"{text}; install it again: {command}" if command else text
+
+
+def problem(error: ImportError) -> tuple[str, str]:
+    """Why the compiled module cannot be imported, and the command that installs it again; "" if that is of no use."""
     python = sys.executable or "this Python"
     version = ".".join(map(str, sys.version_info[:3]))
-    again = f"install it again: {python} -m pip install --force-reinstall callboard"
+    again = f"{python} -m pip install --force-reinstall callboard"
     if sys.version_info < FIRST_PYTHON:
         first = ".".join(map(str, FIRST_PYTHON))
-        return f"callboard needs Python {first} or later, and {python} is Python {version}: install it for a later one"
+        text = f"callboard needs Python {first} or later, and {python} is Python {version}: install it for a later one"
+        return text, ""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     files = sorted(glob.glob(os.path.join(glob.escape(folder), "_core.*so")))
     usable = ["_core" + suffix for suffix in importlib.machinery.EXTENSION_SUFFIXES]
@@ -55,11 +62,11 @@ def reason(error: ImportError) -> str:
         text = str(error)
         causes = [cause for sign, cause in _CAUSES if sign in text]
         cause = causes[0] if causes else "the system refuses it"
-        return f"callboard's compiled module cannot be loaded: {cause} ({text}); {again}"
+        return f"callboard's compiled module cannot be loaded: {cause} ({text})", again
     if not files:
-        return f"callboard's compiled module is missing in {folder}; {again}"
+        return f"callboard's compiled module is missing in {folder}", again
     built, own = os.path.basename(files[0])[len("_core.") : -len(".so")], usable[0][len("_core.") : -len(".so")]
-    return f"callboard's compiled module was built for {_plain(built)}, and {python} is {_plain(own)}; {again}"
+    return f"callboard's compiled module was built for {_plain(built)}, and {python} is {_plain(own)}", again
 
 
 def _plain(tag: str) -> str:

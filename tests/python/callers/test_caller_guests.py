@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from callboard import Caller, Pending
 from caller_tools import BACKENDS, PATIENCE, library, run, run_program, stop
-from event_loops import forever, sleep
+from event_loops import forever, needs_trio_asyncio, sleep
 
-pytestmark = pytest.mark.skipif(
-    find_spec("trio_asyncio") is None, reason="asyncio is a guest of trio with trio-asyncio only"
-)
+pytestmark = needs_trio_asyncio
 
 
 def test_call_using_backend(caller: Caller) -> None:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 import callboard
 import pytest
 from callboard import _core
+from doctor_tools import PACKAGE
 from support import TIMEOUT
 
 if TYPE_CHECKING:
-    from conftest import Doctor
-
-PACKAGE = Path(callboard.__file__).parent
+    from doctor_tools import Doctor
 
 #: The ending of compiled modules of this Python, as in ``cpython-311-x86_64-linux-gnu``.
 OWN = importlib.machinery.EXTENSION_SUFFIXES[0].removeprefix(".").removesuffix(".so")

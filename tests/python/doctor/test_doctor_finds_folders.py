@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from support import TIMEOUT
 
 if TYPE_CHECKING:
-    from conftest import Doctor
+    from doctor_tools import Doctor
 
 
 def test_it_looks_where_jupyter_looks(doctor: Doctor) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import OPTIONS
+from doctor_tools import OPTIONS
 from support import TIMEOUT
 
 if TYPE_CHECKING:
-    from conftest import Doctor
+    from doctor_tools import Doctor
 
 SAFE = [sys.executable, "-P", "-m", "callboard", *OPTIONS]
 

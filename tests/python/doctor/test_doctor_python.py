@@ -10,7 +10,7 @@ import pytest
 from callboard.ipykernel_api.modules import VERSION
 
 if TYPE_CHECKING:
-    from conftest import Doctor
+    from doctor_tools import Doctor
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])

@@ -14,7 +14,7 @@ from support import REPOSITORY, TIMEOUT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from conftest import Doctor
+    from doctor_tools import Doctor
 
 
 def files_of(folder: Path) -> set[str]:

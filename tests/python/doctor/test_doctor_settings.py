@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from callboard import _core
 from callboard.doctor.checks.lab import DEFAULT, KEY, PLUGIN
-from conftest import OPTIONS
+from doctor_tools import OPTIONS
 
 if TYPE_CHECKING:
-    from conftest import Doctor
+    from doctor_tools import Doctor
 
 SAFE = [sys.executable, "-P", "-m", "callboard", *OPTIONS]
 

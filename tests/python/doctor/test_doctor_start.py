@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
-from conftest import OPTIONS
+from doctor_tools import OPTIONS
 from support import TIMEOUT, command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Doctor, Report
+    from doctor_tools import Doctor, Report
 
 SAFE = [sys.executable, "-P", "-m", "callboard", *OPTIONS]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import OPTIONS
+from doctor_tools import OPTIONS
 
 if TYPE_CHECKING:
-    from conftest import Doctor
+    from doctor_tools import Doctor
 
 OLD = [sys.executable, "-m", "callboard", *OPTIONS]
 

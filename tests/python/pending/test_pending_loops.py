@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,17 @@ import pytest
 import trio
 from callboard.aio import wakeups
 from callboard.aio.pending import Pending
-from event_loops import RUNNERS, all_of, asyncio_in_trio, run_asyncio, run_trio, run_uvloop, sleep, trio_in_asyncio
+from event_loops import (
+    RUNNERS,
+    all_of,
+    asyncio_in_trio,
+    needs_trio_asyncio,
+    run_asyncio,
+    run_trio,
+    run_uvloop,
+    sleep,
+    trio_in_asyncio,
+)
 from other_threads import InThread, in_thread
 
 if TYPE_CHECKING:
@@ -76,7 +85,7 @@ def test_a_trio_run_inside_of_an_asyncio_task() -> None:
     run_uvloop(main)
 
 
-@pytest.mark.skipif(find_spec("trio_asyncio") is None, reason="trio-asyncio is not installed")
+@needs_trio_asyncio
 def test_asyncio_made_of_trio() -> None:
     folder = Path(__file__).parent
     tests = [folder, folder.parent / "pending_group"]

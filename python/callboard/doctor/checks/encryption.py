@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ..findings import error, ok, skipped, warning
+from ..packages import installed_version, pip_install
 from . import core
 
 if TYPE_CHECKING:
@@ -16,11 +14,9 @@ if TYPE_CHECKING:
     from ..findings import Finding
     from ..installation import Installation
 
-_PIP = f"{shlex.quote(sys.executable)} -m pip install"
-
 
 def check(installation: Installation) -> Iterator[Finding]:
-    if installation.no_jupyter_client or core.why_not():
+    if installation.no_jupyter_client or core.core_problem():
         yield skipped("needs jupyter_client and callboard's compiled module")
         return
     from ... import _core
@@ -45,13 +41,13 @@ def _problems(installation: Installation, policy: str, file: str, *, has_curve: 
         yield error("unknown-policy", text, 'set "required", "auto" or "disabled"', policy=policy)
         return
     if not KernelManager.class_traits().get("transport_encryption"):
-        version = metadata.version("jupyter_client")
+        version = installed_version("jupyter_client")
         text = f"{file} asks for encryption, but jupyter_client {version} does not know it: nothing is encrypted"
-        yield error("client-without-encryption", text, f"{_PIP} 'jupyter_client>=8.9'", policy=policy)
+        yield error("client-without-encryption", text, pip_install("jupyter_client>=8.9"), policy=policy)
         return
     if not zmq.has("curve"):
         text = f"{file} asks for encryption, but pyzmq is built without it: no kernel starts"
-        yield error("pyzmq-without-curve", text, f"{_PIP} --force-reinstall pyzmq, {off}", policy=policy)
+        yield error("pyzmq-without-curve", text, f"{pip_install('--force-reinstall', 'pyzmq')}, {off}", policy=policy)
         return
     tell = error if policy == "required" else warning
     outcome = "no kernel starts" if policy == "required" else "nothing is encrypted"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import TYPE_CHECKING
 
 from ...ipykernel_api.modules import VERSION
 from ..findings import ok
+from ..packages import installed_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 def check(_installation: Installation) -> Iterator[Finding]:
     answered = VERSION["__version__"]
-    try:
-        version = metadata.version("ipykernel")
-    except metadata.PackageNotFoundError:
+    version = installed_version("ipykernel")
+    if version is None:
         yield ok(f"not installed; `import ipykernel` on callboard gives callboard's ({answered})", version=None)
         return
     yield ok(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..ask import ask
 from ..findings import error, ok, warning
+from ..packages import pip_install
 from ..pythons import install_command, is_this
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def check(installation: Installation) -> Iterator[Finding]:
         yield error(
             "no-jupyter-client",
             f"jupyter_client cannot be imported: {installation.no_jupyter_client}",
-            f"{shlex.quote(sys.executable)} -m pip install --force-reinstall jupyter_client",
+            pip_install("--force-reinstall", "jupyter_client"),
         )
         return
     if not installation.candidates:
@@ -92,7 +93,7 @@ def _of_python(installation: Installation, spec: Kernelspec, program: str) -> It
             program=program,
             **place,
         )
-    if "-m" in spec.argv and "-P" not in spec.argv[: spec.argv.index("-m")]:
+    if spec.imports_from_folder:
         yield warning(
             "without-safe-path",
             f"{spec.file} is of an earlier version, without -P: a callboard.py beside a notebook stops the kernel",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 import sys
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..ask import ask
 from ..findings import error, ok, warning
+from ..packages import pip_install
 from ..pythons import install_command, interpreter_of, is_this
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _of_others(installation: Installation) -> Iterator[Finding]:
             yield warning(
                 "jupyter-fails",
                 f"{script} does not run: {answer.problem or 'it lists no kernelspecs'}",
-                f"{shlex.quote(python)} -m pip install --force-reinstall jupyter_client, or take it off the PATH",
+                f"{pip_install('--force-reinstall', 'jupyter_client', python=python)}, or take it off the PATH",
                 script=script,
                 python=python,
             )

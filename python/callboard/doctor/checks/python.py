@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..ask import ask
 from ..findings import ok, warning
+from ..packages import pip_install
 from ..pythons import is_this
 
 if TYPE_CHECKING:
@@ -62,6 +63,6 @@ def _elsewhere(variable: str, active: str) -> Finding:
     return warning(
         "another-environment",
         f"{variable} is {active}, but this callboard is in {sys.prefix}: what you install is missing in notebooks",
-        f"{shlex.quote(python)} -m pip install callboard",
+        pip_install("callboard", python=python),
         active=active,
     )

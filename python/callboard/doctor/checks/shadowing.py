@@ -35,7 +35,7 @@ def check(installation: Installation) -> Iterator[Finding]:
         )
         return
     spec = installation.kernelspec
-    is_safe = spec is None or "-m" not in spec.argv or "-P" in spec.argv[: spec.argv.index("-m")]
+    is_safe = spec is None or not spec.imports_from_folder
     needed = _needed()
     found = False
     for name in names:

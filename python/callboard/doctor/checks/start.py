@@ -28,7 +28,7 @@ def check(installation: Installation) -> Iterator[Finding]:
     if spec is None or spec.program is None:
         yield skipped("there is no kernelspec to start a kernel with")
         return
-    if spec.takes_python_of_jupyter and core.why_not():
+    if spec.takes_python_of_jupyter and core.core_problem():
         yield skipped("callboard's compiled module is missing")
         return
     with Trial(installation, spec) as trial:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
-import sys
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from ..findings import error, ok, warning
+from ..packages import installed_version, pip_install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +29,7 @@ def check(_installation: Installation) -> Iterator[Finding]:
     found = [*_own(requirement), *_of_clients(requirement), *_untested(requirement)]
     yield from found
     if not found:
-        versions = {name: _version(name) for name in _SHOWN}
+        versions = {name: installed_version(name) for name in _SHOWN}
         shown = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
         yield ok(shown or "what callboard needs is there", versions=versions)
 
@@ -71,13 +70,6 @@ def _numbers(version: str) -> list[int]:
     return numbers
 
 
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _unmet(requirement: Any, package: str) -> list[tuple[Any, str | None]]:
     """What a package needs and does not have: the requirement, and the version that is there."""
     try:
@@ -86,7 +78,9 @@ def _unmet(requirement: Any, package: str) -> list[tuple[Any, str | None]]:
         return []
     needs = [requirement(line) for line in named]
     versions = [
-        (each, _version(each.name)) for each in needs if each.marker is None or each.marker.evaluate({"extra": ""})
+        (each, installed_version(each.name))
+        for each in needs
+        if each.marker is None or each.marker.evaluate({"extra": ""})
     ]
     return [
         (each, version)
@@ -102,17 +96,16 @@ def _told(unmet: list[tuple[Any, str | None]]) -> str:
     )
 
 
-def _pip(requirements: list[str]) -> str:
-    return f"{shlex.quote(sys.executable)} -m pip install {shlex.join(requirements)}"
-
-
 def _own(requirement: Any) -> Iterator[Finding]:
     unmet = _unmet(requirement, "callboard")
     if unmet:
         versions = {each.name: version for each, version in unmet}
         needs = [f"{each.name}{each.specifier}" for each, _ in unmet]
         yield error(
-            "versions-too-old", f"callboard needs other versions: {_told(unmet)}", _pip(needs), versions=versions
+            "versions-too-old",
+            f"callboard needs other versions: {_told(unmet)}",
+            pip_install(*needs),
+            versions=versions,
         )
 
 
@@ -122,15 +115,15 @@ def _of_clients(requirement: Any) -> Iterator[Finding]:
         if unmet:
             versions = {each.name: version for each, version in unmet}
             needs = [f"{each.name}{each.specifier}" for each, _ in unmet]
-            text = f"{client} {_version(client)} needs other versions: {_told(unmet)}"
-            yield warning("client-versions-too-old", text, _pip(needs), client=client, versions=versions)
+            text = f"{client} {installed_version(client)} needs other versions: {_told(unmet)}"
+            yield warning("client-versions-too-old", text, pip_install(*needs), client=client, versions=versions)
 
 
 def _untested(requirement: Any) -> Iterator[Finding]:
     for client, first in _TESTED.items():
-        version = _version(client)
+        version = installed_version(client)
         if version is not None and not requirement(f"{client}>={first}").specifier.contains(version, prereleases=True):
             text = f"{client} is {version}; callboard is tested with {first} and later"
             yield warning(
-                "client-untested", text, _pip([f"{client}>={first}"]), client=client, versions={client: version}
+                "client-untested", text, pip_install(f"{client}>={first}"), client=client, versions={client: version}
             )

@@ -34,6 +34,8 @@ class Lab:
     """A JupyterLab server with files of its own in a folder."""
 
     folder: Path
+    #: The interpreter of the environment that it is installed in.
+    python: str = sys.executable
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     url: str = field(init=False)
     process: subprocess.Popen[str] = field(init=False)
@@ -69,7 +71,7 @@ class Lab:
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+                *(self.python, "-m", "jupyterlab", "--no-browser", "--allow-root"),
                 *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
                 *(f"--IdentityProvider.token={self.token}", f"--ServerApp.root_dir={self.notebooks}"),
                 *("--LabApp.extension_manager=readonly", "--ServerApp.terminals_enabled=False"),

@@ -22,10 +22,13 @@ T = TypeVar("T")
 class Page:
     """A notebook that is open in JupyterLab. Cells are counted from 0, text cells included."""
 
-    def __init__(self, browser: Chrome, url: str) -> None:
+    def __init__(self, browser: Chrome, url: str, *, from_launcher: str | None = None) -> None:
+        """Opens the page; with `from_launcher`, it is JupyterLab's launcher, and this the title of the card to click."""
         self.browser = browser
         self.resize(1200, 1000)
         browser.get(url)
+        if from_launcher is not None:
+            self.click(f'.jp-LauncherCard[data-category="Notebook"][title="{from_launcher}"]')
         self.wait_until_idle()
         self.find(".jp-Notebook .jp-mod-active")
 

@@ -150,7 +150,14 @@ def not_yet(error: asyncio.CancelledError) -> bool:
 def shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
     """On asyncio: keeps the scopes of anyio around it from cancelling the task again and again."""
     anyio = sys.modules.get("anyio")
-    return contextlib.nullcontext() if anyio is None else anyio.CancelScope(shield=True)
+    if anyio is None:
+        return contextlib.nullcontext()
+    try:
+        anyio.get_current_task()
+    except RuntimeError:
+        # A loop that it does not know, so none of its scopes are around: trio-asyncio's.
+        return contextlib.nullcontext()
+    return anyio.CancelScope(shield=True)
 
 
 async def shielded(future: asyncio.Future[Any]) -> None:

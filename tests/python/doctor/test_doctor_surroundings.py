@@ -49,7 +49,7 @@ def test_the_name_of_a_library(doctor: Doctor, name: str) -> None:
     assert report.codes("start") == ["ok"]
 
 
-@pytest.mark.parametrize("name", ["callboard.py", "types.py", "operator.py", "warnings.py", "functools.py"])
+@pytest.mark.parametrize("name", ["callboard.py", "types.py"])
 def test_it_stops_kernels_of_an_old_kernelspec(doctor: Doctor, name: str) -> None:
     doctor.kernelspec("old", OLD, "data")
     file = put(doctor.folder, name)
@@ -62,6 +62,15 @@ def test_it_stops_kernels_of_an_old_kernelspec(doctor: Doctor, name: str) -> Non
     mended = doctor.examine("--kernel", "old", start=True)
     assert mended.codes("start") == ["ok"]
     assert mended.code == 0
+
+
+@pytest.mark.parametrize("name", ["importlib/", "operator.py", "warnings.py", "functools.py", "runpy.py", "json.py"])
+def test_it_knows_what_this_python_imports_first(doctor: Doctor, name: str) -> None:
+    doctor.kernelspec("old", OLD, "data")
+    put(doctor.folder, name)
+    report = doctor.examine("--kernel", "old", start=True)
+    ended = report.codes("start") == ["kernel-ended"]
+    assert report.codes("shadowing") == ["stops-kernels" if ended else "hidden-by-library"]
 
 
 def test_other_names_are_no_fault(doctor: Doctor) -> None:

@@ -9,6 +9,7 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from ..ask import ask
 from ..findings import error, ok, warning
 
 if TYPE_CHECKING:
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
 
     from ..findings import Finding
     from ..installation import Installation
+    from ..kernelspecs import Kernelspec
 
-#: What ``python -m`` imports before callboard can take the folder off ``sys.path``. With -P it is not there.
-_FIRST = {
-    *("callboard", "collections", "contextlib", "functools", "importlib", "keyword", "operator", "reprlib", "types"),
-    "warnings",
-}
+#: Prints what ``python -m`` imports, beside callboard, before callboard can take the folder off ``sys.path``: it differs
+#: with the version of Python, and with what the environment's .pth files import before. What is frozen or built in
+#: cannot be replaced.
+_PRINT_FIRST = """
+import sys
+before = set(sys.modules)
+import runpy
+for name in set(sys.modules) - before:
+    if "." not in name and sys.modules[name].__spec__.has_location:
+        print(name)
+"""
 
 
 def check(installation: Installation) -> Iterator[Finding]:
@@ -37,6 +45,7 @@ def check(installation: Installation) -> Iterator[Finding]:
     spec = installation.kernelspec
     is_safe = spec is None or not spec.imports_from_folder
     needed = _needed()
+    first = set() if spec is None or is_safe else _imported_first(spec, installation)
     found = False
     for name in names:
         module = _module(os.path.join(installation.folder, name))
@@ -45,7 +54,7 @@ def check(installation: Installation) -> Iterator[Finding]:
         found = True
         file = os.path.join(installation.folder, name)
         facts = {"file": file, "module": module}
-        if module in _FIRST and not is_safe:
+        if module in first:
             yield error(
                 "stops-kernels",
                 f"{file} is imported in place of the module {module}: a kernel in this folder does not start",
@@ -68,6 +77,12 @@ def check(installation: Installation) -> Iterator[Finding]:
             )
     if not found:
         yield ok(f"nothing in {installation.folder} has the name of a module that the kernel needs")
+
+
+def _imported_first(spec: Kernelspec, installation: Installation) -> set[str]:
+    """The modules that a kernel takes from the folder if they are there, because it imports them first."""
+    answer = ask([spec.program or sys.executable, "-P", "-c", _PRINT_FIRST], installation.left(5), installation.folder)
+    return {"callboard", *answer.stdout.split()}
 
 
 def _module(path: str) -> str | None:

@@ -101,6 +101,16 @@ find_python() {
     missing "Python 3.11 or later" "${seen:+$seen. }Install one, or set PYTHON to it: PYTHON=/path/to/python3 $0"
 }
 
+# check_libpython: the `kernel` binary is linked with it.
+check_libpython() {
+    python_says 'import os, sysconfig
+get = sysconfig.get_config_var
+assert get("Py_ENABLE_SHARED") or get("PYTHONFRAMEWORK")
+assert os.path.exists(os.path.join(get("LIBDIR"), get("LDLIBRARY"))) or get("PYTHONFRAMEWORK")' ||
+        missing "the shared library of $python, which the kernel binary is linked with" \
+            "On Debian and Ubuntu: apt-get install libpython3-dev; under pyenv: PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install ...; or set PYTHON"
+}
+
 # check_rust: the compiler of Cargo.toml's rust-version or later, and what C and C++ are built with.
 check_rust() {
     local needed found compiler
@@ -145,6 +155,8 @@ use_python() {
 print("%s-%d.%d-%dbit" % (sys.implementation.name, *sys.version_info[:2], struct.calcsize("P") * 8))')
     export PYO3_ENVIRONMENT_SIGNATURE
 }
+
+build_kernel() { cargo build --release --locked --bin kernel; }
 
 # build_wheel: the package as a wheel in $target/wheels. Cargo's folder is the clone's own, so that a second build is quick.
 build_wheel() {

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from selenium import webdriver
 
+REPOSITORY = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def path_without_rust() -> str:
@@ -30,16 +32,18 @@ def path_without_rust() -> str:
 @pytest.fixture
 def fresh_lab(tmp_path: Path, path_without_rust: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     """JupyterLab in a new environment that has it and the wheel, and nothing else."""
-    wheel = os.environ.get("CALLBOARD_WHEEL", "")
-    if not Path(wheel).is_file():
-        pytest.fail(f"CALLBOARD_WHEEL must name a wheel of callboard: it is {wheel!r}. scripts/test builds one")
+    given = os.environ.get("CALLBOARD_WHEEL")
+    tag = "cp{}{}".format(*sys.version_info[:2])
+    wheels = [Path(given)] if given else [*REPOSITORY.glob(f"target/wheels/callboard-*-{tag}-{tag}-*.whl")]
+    if not wheels:
+        pytest.fail("there is no wheel in target/wheels: scripts/run builds one, or name one in CALLBOARD_WHEEL")
     python = tmp_path / "venv" / "bin" / "python"
     for name in ("PYTHONPATH", "CALLBOARD_KERNEL_BIN", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", path_without_rust)
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, wheel, "jupyterlab"], check=True)
+    subprocess.run([*install, wheels[0], "jupyterlab"], check=True)
     server = Lab(tmp_path, python=str(python))
     server.start()
     yield server

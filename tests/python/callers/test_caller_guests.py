@@ -71,6 +71,17 @@ def test_guests_in_loops_of_a_program(loop: str) -> None:
         assert left.pop().cancelled()
 
 
+def test_a_guest_may_end_first_at_the_end_of_the_run(loop: str) -> None:
+    async def main() -> None:
+        caller = Caller()
+        await caller.call_using_backend("asyncio" if library() == "trio" else "trio", library)
+        # The end of its thread is waited for before the guest is asked to end, now shorter, now longer.
+        await caller.to_thread(library)
+
+    for _ in range(300):
+        run(loop, main)
+
+
 def test_the_end_of_a_guest(caller: Caller) -> None:
     """Running and queued calls are cancelled when the Caller stops."""
     other = "asyncio" if caller.backend == "trio" else "trio"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -51,6 +52,7 @@ class Guest:
             self._call_soon(start)
 
     def _call_soon(self, start: Callable[[Tasks], object]) -> None:
+        """Does nothing if the guest is closed, and only has to say that it has ended."""
         raise NotImplementedError
 
 
@@ -81,7 +83,8 @@ class AsyncioGuest(Guest):
         self._end_with(self._error)
 
     def _call_soon(self, start: Callable[[Tasks], object]) -> None:
-        self._tasks.loop.call_soon_threadsafe(start, self._tasks)
+        if not self._tasks.loop.is_closed():
+            self._tasks.loop.call_soon_threadsafe(start, self._tasks)
 
 
 class TrioGuest(Guest):
@@ -107,4 +110,5 @@ class TrioGuest(Guest):
         await end.wait()
 
     def _call_soon(self, start: Callable[[Tasks], object]) -> None:
-        self._tasks.token.run_sync_soon(start, self._tasks)
+        with contextlib.suppress(trio.RunFinishedError):
+            self._tasks.token.run_sync_soon(start, self._tasks)

@@ -157,7 +157,8 @@ def shield_of_anyio() -> contextlib.AbstractContextManager[Any]:
     except RuntimeError:
         # A loop that it does not know, so none of its scopes are around: trio-asyncio's.
         return contextlib.nullcontext()
-    return anyio.CancelScope(shield=True)
+    scope: contextlib.AbstractContextManager[Any] = anyio.CancelScope(shield=True)
+    return scope
 
 
 async def shielded(future: asyncio.Future[Any]) -> None:

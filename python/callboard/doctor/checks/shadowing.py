@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from ..installation import Installation
     from ..kernelspecs import Kernelspec
 
-#: Prints what ``python -m`` imports, beside callboard, before callboard can take the folder off ``sys.path``. This differs
-#: with the version of Python and with what the .pth files of the environment have imported before. What is frozen or
-#: built in cannot be replaced.
+#: Prints what ``python -m`` imports, beside callboard, before callboard can take the folder off ``sys.path``. This
+#: differs with the version of Python and with what the .pth files of the environment have imported before. What is
+#: frozen or built in cannot be replaced.
 _PRINT_FIRST = """
 import sys
 before = set(sys.modules)

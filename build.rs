@@ -9,7 +9,11 @@
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     #[cfg(feature = "python")]
-    link_python();
+    {
+        // For what is different in a free-threaded build of Python: Py_GIL_DISABLED.
+        pyo3_build_config::use_pyo3_cfgs();
+        link_python();
+    }
 }
 
 #[cfg(feature = "python")]

@@ -29,6 +29,7 @@ __all__ = [
     "check_kernelspec_options",
     "current_parent",
     "end_group",
+    "enter_thread",
     "has_curve",
     "interrupt_again",
     "prepare_for_crash",
@@ -85,6 +86,7 @@ def set_wakeup_hooks(
 # Threads.
 def thread_options(line: str) -> _ThreadOptions: ...
 def start_thread(start: Callable[[_T], _R], thread: _T) -> _R: ...
+def enter_thread() -> int: ...
 def raise_in_thread(
     ident: int, exception: type[BaseException], inside: set[CodeType], outside: set[CodeType]
 ) -> bool: ...

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _is_kernel = False
 
 #: ``Thread.start`` needs what `guard_thread_starts` does.
-_IS_GUARDED = sys.version_info < (3, 12)
+_IS_GUARDED = sys.version_info < (3, 12) or "t" in sys.abiflags
 
 #: Threads run in contexts of their own, and their excepthook is called outside of these: it would not know the request.
 _HAS_CONTEXT = sys.version_info >= (3, 14)
@@ -76,7 +76,9 @@ def _spawn_for_parent(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def guard_thread_starts() -> None:
     """Keeps exceptions that are raised in a thread (interrupts, cancelled calls) out of the thread that it is just
-    starting. Only Python 3.11 needs that: until it runs, the new thread has the number of the one that starts it."""
+    starting, and out of `Thread.start`. Python 3.11 needs that: until it runs, the new thread has the number of the one
+    that starts it. Free-threaded Python needs it: what is raised in the wait for the new thread's begin ends there as
+    RuntimeError (release unlocked lock)."""
     if _IS_GUARDED:
         _patch_once("threading:Thread.start", _start_for_parent)
 

@@ -3,8 +3,8 @@
 A row of `TABLE` says what is replaced, why, and until when. The module that needs a replacement defines it and applies
 it with `put` or `wrap`; a target without a row cannot be replaced. `restore` undoes all replacements, last one first.
 
-Importing callboard replaces nothing. On Python 3.11 the first Caller replaces ``Thread.start``; a kernel replaces the
-rest when it starts, or when the library is imported or first needed.
+Importing callboard replaces nothing. On Python 3.11 and on free-threaded Pythons the first Caller replaces
+``Thread.start``; a kernel replaces the rest when it starts, or when the library is imported or first needed.
 
 Not in the table: what a kernel sets for the whole process without replacing anything, which is environment variables
 (`init_environment`), ``gc.freeze``, and the switch interval while it answers a request.
@@ -201,9 +201,11 @@ TABLE: dict[str, Patch] = _table(
             "threading:Thread.start",
             "function(self)",
             "A thread belongs to the request that has started it. Before Python 3.12, it also keeps exceptions that "
-            "are raised in the starting thread out of the new one, which has the same number at first.",
+            "are raised in the starting thread out of the new one, which has the same number at first. Without the "
+            "GIL, it keeps them out of the wait for the thread's begin, where they would end as RuntimeError.",
             upstream="https://github.com/python/cpython/pull/130010 (thread_inherit_context, an option of Python 3.14)",
-            until="Python 3.12 is the oldest, for exceptions; threads inherit contexts by default, for requests",
+            until="Python 3.12 is the oldest, and threading.Condition.wait stands exceptions of other threads, for "
+            "exceptions; threads inherit contexts by default, for requests",
         ),
         Patch(
             "concurrent.futures.thread:ThreadPoolExecutor.submit",

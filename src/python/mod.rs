@@ -54,7 +54,7 @@ pub mod _core {
     #[pymodule_export]
     use super::stream::{Stream, after_fork_in_child};
     #[pymodule_export]
-    use super::threads::{raise_in_thread, start_thread};
+    use super::threads::{enter_thread, raise_in_thread, start_thread};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+#: Whether this is the free-threaded build of Python.
+FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 #: The two ways of starting a kernel.
 WAYS = ("module", "binary")

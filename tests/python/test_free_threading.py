@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import sysconfig
 from typing import TYPE_CHECKING
 
 import pytest
+from support import FREE_THREADED
 
 if TYPE_CHECKING:
     from support import Client
 
 pytestmark = [
-    pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has the GIL"),
+    pytest.mark.skipif(not FREE_THREADED, reason="this Python has the GIL"),
     pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is one processor"),
 ]
 
@@ -65,6 +65,43 @@ def test_two_subshells_compute_at_the_same_time(client: Client) -> None:
     subshells = [client.ask("create_subshell_request", channel="control")["subshell_id"] for _ in range(2)]
     cells = [client.execute(f"play({n})", header={"subshell_id": subshell}) for n, subshell in enumerate(subshells)]
     assert [client.finish(cell).result for cell in cells] == ["'played'", "'played'"]
+
+
+#: Calls, and generators that are left and entered again all the time: the stack is never the same.
+BUSY = """
+def call(depth):
+    return call(depth - 1) + 1 if depth else 0
+
+def generate():
+    for _ in range(30):
+        yield from (call(n) for n in range(5))
+
+def compute():
+    print("begun")
+    while True:
+        for _ in generate():
+            call(20)
+"""
+
+
+@pytest.mark.parametrize("code", ["# thread\ncompute()", "await Caller().to_thread(compute)"])
+def test_what_computes_in_a_thread_is_interrupted_each_time(client: Client, code: str) -> None:
+    client.run(f"from callboard import Caller\n{BUSY}")
+    for _ in range(100):
+        cell = client.execute(code)
+        client.wait_text("begun", cell)
+        client.ask("interrupt_request", channel="control")
+        assert client.finish(cell).error["ename"] == "KeyboardInterrupt"
+
+
+def test_what_computes_in_a_subshell_is_interrupted_each_time(client: Client) -> None:
+    client.run(BUSY)
+    subshell = {"subshell_id": client.ask("create_subshell_request", channel="control")["subshell_id"]}
+    for _ in range(100):
+        cell = client.execute("compute()", header=subshell)
+        client.wait_text("begun", cell)
+        client.ask("interrupt_request", channel="control", header=subshell)
+        assert client.finish(cell).error["ename"] == "KeyboardInterrupt"
 
 
 #: What runs in eight threads at once. Each function gets the number of its thread and returns how much was right.

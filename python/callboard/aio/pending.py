@@ -226,11 +226,14 @@ class Pending(_core.Pending[T_co]):
         if current_pending.get() is not self or self.cancelled():
             return
         # A task that the call has started may wait for the call.
-        if self._runner is None or self._runner[0] is current_task():
+        runner = self._runner
+        if runner is None or runner[0] is current_task():
             raise RuntimeError(f"this is the call of {self!r}: to wait here for its own end would never end")
 
     def _refuse_to_block_my_thread(self) -> None:
-        runs_here = self._runner is not None and self._runner[1] == threading.get_ident()
+        # It may end at any moment.
+        runner = self._runner
+        runs_here = runner is not None and runner[1] == threading.get_ident()
         thread = getattr(self._metadata.get("caller"), "thread", None)
         if runs_here or thread is threading.current_thread():
             raise RuntimeError(

@@ -83,12 +83,14 @@ class LoopThread:
     @property
     def is_borrowed(self) -> bool:
         """Whether the loop ran before the Caller used it; also when it has ended."""
-        return self.loop is None or self.loop.is_borrowed
+        loop = self.loop
+        return loop is None or loop.is_borrowed
 
     @property
     def is_stale(self) -> bool:
         """Whether the loop serves no more, because the thread runs another one now."""
-        return self.loop is not None and self.loop.is_stale()
+        loop = self.loop
+        return loop is not None and loop.is_stale()
 
     # -- the start --------------------------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class LoopThread:
         self.status.begin()
 
     def _is_here(self) -> None:
-        self.thread, self.calls.ident = threading.current_thread(), threading.get_ident()
+        self.thread, self.calls.ident = threading.current_thread(), _core.enter_thread()
 
     def _serve_with(self, loop: Loop) -> None:
         self.loop = self.submitted.loop = loop

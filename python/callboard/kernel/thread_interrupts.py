@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..callers.caller import Caller
 from ..callers.calls import UNINTERRUPTIBLE_CODE
-
-if TYPE_CHECKING:
-    from ..protocols import CellLike
 
 
 class ThreadInterrupts:
@@ -24,18 +19,19 @@ class ThreadInterrupts:
         for caller in Caller.all_callers():
             if caller is not self._main and caller is not self._control:
                 calls = caller.loop_thread.calls
-                self._interrupt_soon(caller, calls.cells())
+                if cells := calls.cells():
+                    self._control.call_direct(calls.interrupt, cells)
                 if calls.handler is not None:
                     self._control.call_direct(calls.handler.throw, KeyboardInterrupt, UNINTERRUPTIBLE_CODE)
 
     def interrupt_again(self) -> bool:
-        """Interrupts the interrupted cells of the calling thread again. Returns False if there are none."""
+        """Interrupts the interrupted cells of the calling thread again, soon: the code that it runs now would swallow
+        it. Returns False if there are none."""
         caller = Caller.get_existing()
-        return caller is not None and self._interrupt_soon(
-            caller, [cell for cell in caller.loop_thread.calls.cells() if cell.interrupted]
-        )
-
-    def _interrupt_soon(self, caller: Caller, cells: list[CellLike]) -> bool:
+        if caller is None:
+            return False
+        calls = caller.loop_thread.calls
+        cells = [cell for cell in calls.cells() if cell.interrupted]
         if cells:
-            self._control.call_direct(caller.loop_thread.calls.interrupt, cells)
+            self._control.call_later(0.005, calls.interrupt, cells)
         return bool(cells)

@@ -120,7 +120,7 @@ fn look(
 
 /// The frames of a thread, the innermost first.
 fn frames_from(innermost: Option<Bound<'_, PyFrame>>) -> Vec<Bound<'_, PyFrame>> {
-    std::iter::successors(innermost, |frame| frame.outer()).collect()
+    std::iter::successors(innermost, PyFrameMethods::outer).collect()
 }
 
 /// The stack of a thread, which cannot run meanwhile.

@@ -124,6 +124,13 @@ if os.environ.get("CALLBOARD_TEST_TRIO_ASYNCIO"):
 #: On trio, asyncio is a guest with trio-asyncio only, which needs what Python 3.14 does not have.
 needs_trio_asyncio = pytest.mark.skipif(find_spec("trio_asyncio") is None, reason="trio-asyncio is not installed")
 
+
+def skip_without_guest(host: str, guest: str = "asyncio") -> None:
+    """Skips the test if asyncio is to be the guest of trio, and there is no trio-asyncio."""
+    if (host, guest) == ("trio", "asyncio") and find_spec("trio_asyncio") is None:
+        pytest.skip("asyncio is a guest of trio with trio-asyncio only")
+
+
 no_anyio = pytest.mark.skipif("trio_asyncio" in RUNNERS, reason="anyio does not know trio-asyncio")
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from event_loops import skip_without_guest
 
 if TYPE_CHECKING:
     from support import Client, Run
@@ -31,6 +32,7 @@ def test_the_kernel_s_callers_are_found_and_named(client: Client, backend: str) 
 
 @pytest.mark.parametrize("other", ["asyncio", "trio"])
 def test_calls_run_where_they_are_told_to_and_return(client: Client, backend: str, other: str) -> None:
+    skip_without_guest(backend, other)
     client.run(
         f"me = Caller()\nchild = me.get(name='child of {other}', backend={other!r})\n"
         "async def where():\n"
@@ -53,12 +55,16 @@ def test_a_call_is_waited_for_without_a_loop(client: Client) -> None:
     assert client.run(f"{code}\npen.result()").result == "1"
 
 
-def test_what_a_call_raises_is_the_cell_s_error(client: Client) -> None:
+@pytest.mark.parametrize(
+    "call", ["call_soon(fail)", "to_thread(fail)", "call_later(0, fail)", "call_using_backend('asyncio', fail)"]
+)
+def test_what_a_call_raises_is_the_cell_s_error(client: Client, backend: str, call: str) -> None:
+    if "asyncio" in call:
+        skip_without_guest(backend)
     client.run("def fail():\n    return 1 / 0")
-    for call in ("call_soon(fail)", "to_thread(fail)", "call_later(0, fail)", "call_using_backend('asyncio', fail)"):
-        run = client.run(f"await Caller().{call}")
-        assert run.error["ename"] == "ZeroDivisionError"
-        assert "return 1 / 0" in run.traceback, call
+    run = client.run(f"await Caller().{call}")
+    assert run.error["ename"] == "ZeroDivisionError"
+    assert "return 1 / 0" in run.traceback
 
 
 def test_an_interrupt_cancels_what_the_cell_waits_for(client: Client) -> None:
@@ -123,7 +129,9 @@ def current(run: Run) -> str:
         ("%%trio\n%callers\nawait trio.sleep(0)", "MainThread"),
     ],
 )
-def test_magics_run_code_in_threads_and_on_event_loops(client: Client, code: str, thread: str) -> None:
+def test_magics_run_code_in_threads_and_on_event_loops(client: Client, backend: str, code: str, thread: str) -> None:
+    if "%asyncio" in code:
+        skip_without_guest(backend)
     run = client.run(code)
     assert run.status == "ok"
     assert f" {thread} " in current(run)
@@ -131,6 +139,8 @@ def test_magics_run_code_in_threads_and_on_event_loops(client: Client, code: str
 
 @pytest.mark.parametrize("other", ["asyncio", "trio"])
 def test_code_runs_on_the_other_event_loop_in_the_same_thread(client: Client, backend: str, other: str) -> None:
+    # In either case asyncio is a guest, on trio.
+    skip_without_guest(backend)
     client.run(
         "def where():\n    import sniffio\n    print(sniffio.current_async_library(), threading.current_thread().name)"
     )
@@ -142,7 +152,8 @@ def test_code_runs_on_the_other_event_loop_in_the_same_thread(client: Client, ba
 
 
 @pytest.mark.parametrize("magic", ["thread", "asyncio", "trio"])
-def test_an_error_elsewhere_is_shown_once_at_the_user_s_line(client: Client, magic: str) -> None:
+def test_an_error_elsewhere_is_shown_once_at_the_user_s_line(client: Client, backend: str, magic: str) -> None:
+    skip_without_guest(backend, magic)
     for code, line in ((f"%{magic} 1 / 0", "1 / 0"), (f"%%{magic}\nx = 1\nx / 0", "x / 0")):
         run = client.run(code)
         assert run.reply["ename"] == run.error["ename"] == "ZeroDivisionError"

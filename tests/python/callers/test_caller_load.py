@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from callboard import Caller, Pending
 from caller_tools import BACKENDS, PATIENCE, collected, ended, number, run, stop
-from event_loops import forever
+from event_loops import forever, needs_trio_asyncio
 
 
+@needs_trio_asyncio
 def test_10_000_calls_from_8_threads() -> None:
     """To both backends, their guests and their workers; nothing is lost, and nothing waits for the next one."""
     callers = [Caller("NewThread", backend=backend) for backend in BACKENDS]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from callboard import Caller, Pending, PendingCancelled
 from caller_tools import PATIENCE, library, number, run
-from event_loops import forever, sleep
+from event_loops import forever, skip_without_guest, sleep
 
 
 def test_as_completed(loop: str) -> None:
@@ -196,6 +196,8 @@ def test_wait_with_timeouts_errors_and_shield(loop: str) -> None:
 
 
 def test_groups(loop: str) -> None:
+    skip_without_guest(loop)
+
     async def main() -> None:
         caller = Caller()
         other = "asyncio" if library() == "trio" else "trio"

@@ -7,7 +7,7 @@ import time
 import pytest
 from callboard import Caller, Pending, PendingCancelled
 from caller_tools import PATIENCE, ended, library, run, run_until_stopped, spin, stop
-from event_loops import forever, sleep
+from event_loops import forever, skip_without_guest, sleep
 
 
 def test_stop(caller: Caller) -> None:
@@ -27,6 +27,7 @@ def test_stop(caller: Caller) -> None:
 
 
 def test_calls_to_a_stopped_caller(caller: Caller, loop: str) -> None:
+    skip_without_guest(caller.backend)
     stop(caller)
     calls = [caller.call_soon(print), caller.call_later(0, print), caller.call_using_backend("asyncio", print)]
     for pen in calls:

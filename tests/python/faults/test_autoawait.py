@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
+from event_loops import skip_without_guest
 from support import interrupt
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def options(backend: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def loops(request: pytest.FixtureRequest, client: Client, backend: str) -> Iterator[Client]:
-    if backend == "trio" and "asyncio" in request.node.callspec.params.values() and find_spec("trio_asyncio") is None:
-        pytest.skip("asyncio is a guest of trio with trio-asyncio only")
+    if "asyncio" in request.node.callspec.params.values():
+        skip_without_guest(backend)
     client.run("import asyncio, trio, sniffio")
     yield client
     client.run(f"%autoawait {backend}\n%autoawait on")

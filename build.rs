@@ -28,5 +28,27 @@ fn link_python() {
         if let Some(name) = python.lib_name() {
             println!("cargo:rustc-link-arg-{kind}=-l{name}");
         }
+        if let Some(loader) = python.executable().and_then(loader_of_its_own) {
+            println!("cargo:rustc-link-arg-{kind}=-Wl,--dynamic-linker={loader}");
+            println!("cargo:rustc-link-arg-{kind}=-Wl,--disable-new-dtags,--allow-shlib-undefined");
+        }
     }
+}
+
+/// The dynamic loader that a Python names, if it is another one than that of the system's programs: a Python that was
+/// unpacked with a C library of its own needs that in the binary too.
+#[cfg(feature = "python")]
+fn loader_of_its_own(python: &str) -> Option<String> {
+    let loader = loader(&std::fs::canonicalize(python).ok()?)?;
+    (Some(&loader) != self::loader("/bin/sh".as_ref()).as_ref()).then_some(loader)
+}
+
+/// The dynamic loader that a program names. None where that cannot be said, as on macOS.
+#[cfg(feature = "python")]
+fn loader(program: &std::path::Path) -> Option<String> {
+    let headers =
+        std::process::Command::new("readelf").arg("--program-headers").arg(program).output().ok()?;
+    let headers = String::from_utf8_lossy(&headers.stdout).into_owned();
+    let named = headers.split_once("program interpreter: ")?.1.split_once(']')?.0;
+    Some(named.to_owned())
 }

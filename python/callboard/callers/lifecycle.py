@@ -83,14 +83,12 @@ class LoopThread:
     @property
     def is_borrowed(self) -> bool:
         """Whether the loop ran before the Caller used it; also when it has ended."""
-        loop = self.loop
-        return loop is None or loop.is_borrowed
+        return (loop := self.loop) is None or loop.is_borrowed
 
     @property
     def is_stale(self) -> bool:
         """Whether the loop serves no more, because the thread runs another one now."""
-        loop = self.loop
-        return loop is not None and loop.is_stale()
+        return (loop := self.loop) is not None and loop.is_stale()
 
     # -- the start --------------------------------------------------------------------------------------
 

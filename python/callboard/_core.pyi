@@ -1,5 +1,6 @@
 """Types of the compiled module, whose documentation is in src/python/. Checked against it by mypy's stubtest."""
 
+import sys
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextvars import ContextVar
 from types import CodeType, GenericAlias, TracebackType
@@ -213,8 +214,12 @@ class Request:
 @final
 class Buffer:
     def __len__(self) -> int: ...
-    @type_check_only  # visible at runtime from Python 3.12 on
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    # Visible at runtime from Python 3.12 on.
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
+    else:
+        @type_check_only
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class CallerHandle:

@@ -110,6 +110,6 @@ def test_a_missing_libpython_is_named_with_what_to_do(
 
 
 def test_the_exit_code_and_the_options_are_the_kernels(unpacked: Unpacked) -> None:
-    done = unpacked.run("--no-such-option", PATH=os.environ["PATH"])
+    done = unpacked.run("--no-such-option", PATH=os.environ["PATH"], VIRTUAL_ENV=sys.prefix)
     assert done.returncode == 2
     assert "--no-such-option" in done.stderr

@@ -32,6 +32,8 @@ class TaskLike(Protocol):
 
     raw: Any
 
+    def is_being_cancelled(self) -> bool: ...
+
 
 class CellLike(Protocol):
     """`callboard.cells.cell.Cell`: a cell that has begun and not ended."""

@@ -53,6 +53,18 @@ def test_a_cell_of_a_thread_that_starts_threads(kernel: Kernel, client: Client, 
         stop(client, kernel, how, msg_id)
 
 
+@pytest.mark.parametrize("first_line", ["# thread", "# queue", "# task"])
+def test_a_cell_whose_next_statement_is_being_compiled(
+    kernel: Kernel, client: Client, how: str, first_line: str
+) -> None:
+    """IPython compiles each statement when the one before has run: no user code runs meanwhile."""
+    for _ in range(5):
+        msg_id = client.start(
+            f"{first_line}\nprint('started', flush=True)\nwhile True:\n    if False: [{'a + 1, ' * 20_000}]"
+        )
+        stop(client, kernel, how, msg_id)
+
+
 @pytest.mark.parametrize("first_line", ["# thread", "# queue"])
 def test_a_finalizer(kernel: Kernel, client: Client, how: str, first_line: str) -> None:
     """Python swallows what is raised there: the cell is interrupted when it goes on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 USER_CODE: set[CodeType] = set()
 #: Code within which nothing is interrupted.
 UNINTERRUPTIBLE_CODE: set[CodeType] = set()
+#: When a cell that ran no user code is looked at again, seconds: the first time, and at most.
+_HIT_AGAIN, _HIT_AGAIN_AT_MOST = 0.005, 0.1
 
 
 class PendingCall(Call):
@@ -59,6 +61,9 @@ class PendingCall(Call):
 
 class RunningCalls:
     """The calls and cells that run in the thread of a Caller."""
+
+    #: Calls a function in the thread `Control` of a kernel: ``call_later(seconds, function, *args)``.
+    call_later: Callable[..., object] | None = None
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -100,10 +105,26 @@ class RunningCalls:
             return
         for cell in running:
             cell.mark_interrupted()
-        hit = _core.raise_in_thread(self.ident, KeyboardInterrupt, USER_CODE, UNINTERRUPTIBLE_CODE)
+        hit = self._hit()
         for cell in running:
             if len(running) > 1 or not hit:
                 cell.cancel()
+        if not hit:
+            self._hit_later(running, _HIT_AGAIN)
+
+    def _hit(self) -> bool:
+        return _core.raise_in_thread(self.ident, KeyboardInterrupt, USER_CODE, UNINTERRUPTIBLE_CODE)
+
+    def _hit_later(self, cells: list[CellLike], seconds: float) -> None:
+        if self.call_later is not None:
+            self.call_later(seconds, self._hit_again, cells, seconds)
+
+    def _hit_again(self, cells: list[CellLike], seconds: float) -> None:
+        """Hits cells that ran code of IPython's when they were interrupted (between two of their statements, say), and
+        have not come to a wait since, where they would be cancelled."""
+        running = [cell for cell in self.cells() if cell in cells and not cell.task.is_being_cancelled()]
+        if running and not self._hit():
+            self._hit_later(running, min(2 * seconds, _HIT_AGAIN_AT_MOST))
 
     async def run(self, task: Task, pen: Pending[Any]) -> None:
         """Runs a call, as a task that `Tasks.spawn_plain` has started."""

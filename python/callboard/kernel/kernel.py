@@ -11,7 +11,7 @@ from .. import context_inheritance, patches
 from ..aio import wakeups
 from ..aio.pending import Pending
 from ..callers.caller import Caller
-from ..callers.calls import UNINTERRUPTIBLE_CODE, USER_CODE
+from ..callers.calls import UNINTERRUPTIBLE_CODE, USER_CODE, RunningCalls
 from ..callers.registry import registry
 from ..cells.run import CellRunner, failure_of, show
 from ..cells.traceback_warmup import TracebackWarmup
@@ -126,6 +126,7 @@ class IPythonKernel(KernelAttributes, Kernel):
         registry.on_new = dispatcher.serve
         USER_CODE.add(ZMQInteractiveShell.run_code.__code__)
         UNINTERRUPTIBLE_CODE.update((ZMQInteractiveShell.showtraceback.__code__, show.__code__))
+        RunningCalls.call_later = control.call_later
         control.loop_thread.start()
         self.is_serving = True
         threads = ThreadInterrupts(main, control)

@@ -32,7 +32,8 @@ class TaskLike(Protocol):
 
     raw: Any
 
-    def is_being_cancelled(self) -> bool: ...
+    @property
+    def cancel_has_come(self) -> bool: ...
 
 
 class CellLike(Protocol):

@@ -122,7 +122,7 @@ class RunningCalls:
     def _hit_again(self, cells: list[CellLike], seconds: float) -> None:
         """Hits cells that ran code of IPython's when they were interrupted (between two of their statements, say), and
         have not come to a wait since, where they would be cancelled."""
-        running = [cell for cell in self.cells() if cell in cells and not cell.task.is_being_cancelled()]
+        running = [cell for cell in self.cells() if cell in cells and not cell.task.cancel_has_come]
         if running and not self._hit():
             self._hit_later(running, min(2 * seconds, _HIT_AGAIN_AT_MOST))
 

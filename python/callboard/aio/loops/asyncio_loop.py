@@ -28,23 +28,30 @@ _PAUSE = 0.05
 
 class AsyncioTask:
     raw: asyncio.Task[Any] = None  # type: ignore[assignment]
+    cancel_has_come = False
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
 
     def cancel_soon(self, before: Callable[[], object] | None = None) -> None:
         if self.raw is None:
             return
         with contextlib.suppress(RuntimeError):  # the loop has closed, and the task with it
-            # Also from the loop's own thread: only this wakes a loop that waits.
-            self.raw.get_loop().call_soon_threadsafe(self._cancel, before)
+            # Also from the loop's own thread: only this wakes a loop that waits. On free-threaded Python, a method of a
+            # task that computes blocks other threads until that waits: none is called here.
+            self._loop.call_soon_threadsafe(self._cancel, before)
 
     def _cancel(self, before: Callable[[], object] | None) -> None:
         if before is not None:
             before()
+        self.cancel_has_come = True
         self.raw.cancel()
 
     def is_being_cancelled(self) -> bool:
         return self.raw.cancelling() > 0
 
     def uncancel(self) -> None:
+        self.cancel_has_come = False
         while self.raw.cancelling():
             self.raw.uncancel()
 
@@ -86,7 +93,7 @@ class AsyncioTasks:
         on_done: Callable[[], None] | None = None,
         name: str = "call",
     ) -> AsyncioTask:
-        task = AsyncioTask()
+        task = AsyncioTask(self.loop)
         raw = task.raw = Task(func(task, *args), loop=self.loop, name=name, context=context)  # type: ignore[arg-type]
         self._all.add(raw)
 
@@ -104,7 +111,7 @@ class AsyncioTasks:
     def spawn_plain(
         self, func: Callable[..., Coroutine[Any, Any, Any]], arg: Any, context: contextvars.Context | None
     ) -> None:
-        task = AsyncioTask()
+        task = AsyncioTask(self.loop)
         task.raw = Task(func(task, arg), loop=self.loop, context=context)
 
 

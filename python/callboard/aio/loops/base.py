@@ -19,8 +19,12 @@ class Task(Protocol):
         """Cancels the task, in its loop; calls `before` there first. May be called from any thread, and by a signal
         handler."""
 
+    @property
+    def cancel_has_come(self) -> bool:
+        """Whether `cancel_soon` has cancelled it, and that has not been taken back. May be called from any thread."""
+
     def is_being_cancelled(self) -> bool:
-        """Whether a cancellation has been asked for and not taken back."""
+        """Whether a cancellation has been asked for and not taken back. Called in the thread of its loop."""
 
     def uncancel(self) -> None:
         """Takes cancellations back. Called by the task itself, once it has handled them."""

@@ -59,6 +59,10 @@ class TrioTask:
     def is_being_cancelled(self) -> bool:
         return self._scope is not None and self._scope.cancel_called
 
+    @property
+    def cancel_has_come(self) -> bool:
+        return self.is_being_cancelled()
+
     def uncancel(self) -> None:
         """A trio scope stays cancelled until it ends."""
 

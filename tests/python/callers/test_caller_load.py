@@ -15,6 +15,7 @@ import pytest
 from callboard import Caller, Pending
 from caller_tools import BACKENDS, PATIENCE, collected, ended, number, run, stop
 from event_loops import forever, needs_trio_asyncio
+from support import FREE_THREADED
 
 
 @needs_trio_asyncio
@@ -117,7 +118,8 @@ def test_200_callers_20_times() -> None:
         time.sleep(0.01)
     assert now[0] <= threads
     assert now[1] <= descriptors
-    assert now[2] < memory + 40 * 1024
+    # Without the GIL, each thread has a heap of its own, which the next one takes over.
+    assert now[2] < memory + (80 if FREE_THREADED else 40) * 1024
 
 
 def test_a_stopped_caller_that_is_kept_costs_no_descriptor() -> None:

@@ -270,7 +270,7 @@ def test_threads_and_tasks_that_print_display_and_raise_keep_apart(client: Clien
 
 
 def test_many_threads_compile_and_fail_at_the_same_time(client: Client) -> None:
-    client.run("import threading\ntogether = threading.Barrier(8)")
+    client.run("import callboard, threading\ntogether = threading.Barrier(8)")
     for _ in range(5):
         ids = [
             client.execute(
@@ -294,6 +294,7 @@ def test_hooks_of_the_interpreter_are_what_they_were(client: Client, mode: str) 
         "import builtins, sys\nhooks = sys.excepthook, sys.displayhook, builtins.print, sys.stdout.write\n"
         "[(hook.__module__, hook.__qualname__) for hook in hooks]"
     )
+    client.run("import callboard")
     before = client.run(look).result
     start_together(client, mode, ["await callboard.Caller().call_soon(int, 1)"] * 5 + ["%time 1+1"] * 5)
     assert client.run(look).result == before

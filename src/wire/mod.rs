@@ -6,6 +6,7 @@
 
 mod cell_file;
 pub mod content;
+pub mod dap;
 mod frames;
 mod header;
 mod incoming;

@@ -3,6 +3,7 @@
 pub mod caller;
 pub mod claims;
 pub mod comms;
+pub mod debugger;
 mod drop_log;
 pub mod heartbeat;
 pub mod iopub;

@@ -283,8 +283,13 @@ impl Request {
 
     /// Answers a request that needs no Python: busy, the reply, idle.
     pub fn answer(&self, content: &impl serde::Serialize) {
+        self.answer_with(to_json(content));
+    }
+
+    /// Like [`Request::answer`], with a content that is JSON already.
+    pub fn answer_with(&self, content: Vec<u8>) {
         if self.may_begin() && self.start(true) {
-            self.reply(to_json(content), None, Vec::new());
+            self.reply(content, None, Vec::new());
             self.finish(ReplyStatus::Ok);
         }
     }

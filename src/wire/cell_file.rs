@@ -2,11 +2,11 @@
 //! `debugInfo` says of the hash (Murmur2 with this seed), as for cells of ipykernel.
 
 /// The seed of the hash, ipykernel's.
-const SEED: u32 = 0xC70F_6907;
+pub const CELL_HASH_SEED: u32 = 0xC70F_6907;
 
 /// The name of the file of a cell with this code, as UTF-8.
 pub fn cell_file(folder: &str, code: &[u8]) -> String {
-    format!("{folder}/{}.py", murmur2(code, SEED))
+    format!("{folder}/{}.py", murmur2(code, CELL_HASH_SEED))
 }
 
 /// `MurmurHash2`, for 32 bits.
@@ -46,9 +46,9 @@ mod tests {
             ("abcd", 804_720_481),
             ("print('hällo')\n", 536_416_536),
         ] {
-            assert_eq!(murmur2(code.as_bytes(), SEED), hash, "{code}");
+            assert_eq!(murmur2(code.as_bytes(), CELL_HASH_SEED), hash, "{code}");
         }
-        assert_eq!(murmur2("x = 5\n".repeat(100).as_bytes(), SEED), 2_547_652_370);
+        assert_eq!(murmur2("x = 5\n".repeat(100).as_bytes(), CELL_HASH_SEED), 2_547_652_370);
         assert_eq!(cell_file("/tmp/ipykernel_1", b"1/0"), "/tmp/ipykernel_1/2354412189.py");
     }
 }

@@ -19,7 +19,7 @@ pub(crate) mod sanitize;
 mod session;
 mod signature;
 
-pub use cell_file::cell_file;
+pub use cell_file::{CELL_HASH_SEED, cell_file};
 pub use frames::{Frame, Frames};
 pub use header::Header;
 pub use incoming::{Incoming, Verifier, WireError};

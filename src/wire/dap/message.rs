@@ -104,6 +104,14 @@ impl Fields {
     }
 }
 
+/// The number and the command of what is no request, as far as they can be read: its refusal names them.
+pub fn fields_for_refusal(json: &[u8]) -> (i64, String) {
+    let value: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
+    let seq = value.get("seq").and_then(serde_json::Value::as_i64).unwrap_or_default();
+    let command = value.get("command").and_then(|command| command.as_str()).map(clipped).unwrap_or_default();
+    (seq, command)
+}
+
 impl Request {
     /// Reads what a client has sent.
     pub fn read(json: &[u8]) -> Result<Self, DapError> {

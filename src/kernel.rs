@@ -1,6 +1,7 @@
 //! Puts the actors together and starts their threads.
 
-use std::sync::atomic::AtomicBool;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tracing::{error, warn};
 use crate::actors::caller::{Adopt, Caller, CallerError, CallerHandle, Role, Spec, Task, make_home};
 use crate::actors::claims::Claims;
 use crate::actors::comms::{CommEvent, Comms};
+use crate::actors::debugger::{CellFolder, Debugger, ToPython};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, IoPub};
 use crate::actors::lifecycle::{Lifecycle, ParentEnded};
@@ -67,6 +69,8 @@ pub struct Options {
     pub backend: Backend,
     /// Whether comm messages that name a subshell are handled in its thread at first.
     pub comms_in_subshells: bool,
+    /// The folder of the files that cells are compiled as. It need not exist.
+    pub cell_folder: PathBuf,
 }
 
 /// The system cannot give what a kernel needs.
@@ -218,6 +222,9 @@ impl Assembly {
         let router: Addr<Router> = inbound.address();
 
         let shells = router.clone().recipient();
+        let to_python = python_side(shell.clone(), control.clone());
+        let debugger = Debugger::new(publisher.clone(), to_python, CellFolder::new(options.cell_folder));
+        let debugger = Debugger::start_in_arbiter(&on_control, |_| debugger);
         let lifecycle =
             Lifecycle::new(publisher.clone(), process, shells, shell.addr.clone(), shutdown_deadline);
         let lifecycle = Lifecycle::start_in_arbiter(&on_control, |_| lifecycle);
@@ -242,6 +249,7 @@ impl Assembly {
             shell: shell.clone(),
             control: control.clone(),
             comms: comms.clone(),
+            debugger,
             lifecycle,
             claims: claims.clone(),
             comms_in_subshells,
@@ -285,6 +293,28 @@ impl Assembly {
         };
         Ok((addresses, second))
     }
+}
+
+/// Gives work to the Python side of the debugger, in a thread of its own that is started for the first.
+fn python_side(shell: CallerHandle, control: CallerHandle) -> ToPython {
+    let mut thread: Option<CallerHandle> = None;
+    Box::new(move |work| {
+        let handle = match thread.take().filter(|known| !known.ended.load(Ordering::SeqCst)) {
+            Some(known) => known,
+            None => {
+                let spec = Spec { parent: Some(shell.spec.id), ..Spec::new("Debugger", Role::Kernel) };
+                let made = Caller::launch(spec, None, None).map_err(|error| error.to_string())?;
+                shell.addr.do_send(Adopt(made.clone()));
+                if control.inbox.push(Task::Start(made.clone())).is_err() {
+                    return Err("Python has ended".to_owned());
+                }
+                made
+            }
+        };
+        let pushed = handle.inbox.push(Task::Debug(work));
+        thread = Some(handle);
+        pushed.map_err(|_| "the thread has ended".to_owned())
+    })
 }
 
 /// Tells the lifecycle actor when memory is running out.

@@ -14,6 +14,7 @@ __all__ = [
     "Buffer",
     "CallerHandle",
     "Cancel",
+    "DebugWork",
     "GuardedCoroutine",
     "Inbox",
     "Kernel",
@@ -254,6 +255,13 @@ class CallerHandle:
     def stop(self) -> None: ...
     def end(self) -> None: ...
     def inbox(self) -> Inbox: ...
+
+@final
+class DebugWork:
+    @property
+    def what(self) -> bytes: ...
+    def done(self, result: bytes) -> None: ...
+    def failed(self, why: str) -> None: ...
 
 @final
 class Cancel:

@@ -10,6 +10,7 @@ use tracing::{debug, warn};
 use super::caller::{CallerHandle, Dispatch, DispatchToChild, WhenEnded};
 use super::claims::Claims;
 use super::comms::{CommEvent, Comms, Describe};
+use super::debugger::{Debug, Debugger};
 use super::lifecycle::{Interrupt, Lifecycle, Shutdown};
 use super::socket::{Inbound, Passed};
 use super::subshell::{Cell, Close, Settle, Subshell};
@@ -23,8 +24,7 @@ use crate::os::usage::{HostMemory, Meter, Usage};
 use crate::publisher::{Busy, Publisher};
 use crate::wire::MessageType;
 use crate::wire::content::{
-    self, Checked, ConnectReply, DapRequest, ExecuteRequest, HostVirtualMemory, KernelInfoReply, UsageReply,
-    reply,
+    self, Checked, ConnectReply, ExecuteRequest, HostVirtualMemory, KernelInfoReply, UsageReply, reply,
 };
 use crate::wire::run_mode::RunMode;
 use crate::wire::sanitize::clipped;
@@ -59,6 +59,8 @@ pub struct Routes {
     pub control: CallerHandle,
     /// The open comms.
     pub comms: Addr<Comms>,
+    /// Debugging.
+    pub debugger: Addr<Debugger>,
     /// Interrupt and shutdown.
     pub lifecycle: Addr<Lifecycle>,
     /// What goes to handlers of Python code instead.
@@ -102,6 +104,10 @@ impl Router {
     }
 
     fn route(&mut self, job: Job) {
+        if job.kind == MessageType::DebugRequest {
+            // Also malformed ones: they are answered in the form of their own protocol.
+            return self.routes.debugger.do_send(Debug(job));
+        }
         let content = match content::check(&job.kind, &job.content) {
             Ok(content) => content,
             Err(problem) => {
@@ -123,7 +129,6 @@ impl Router {
             Checked::CommInfo(content) => comms.do_send(Describe { job, content }),
             Checked::Subshells(content) => self.manage_subshells(Manage { job, content }),
             Checked::Shutdown(content) => lifecycle.do_send(Shutdown { job, content }),
-            Checked::Debug(content) => self.refuse_debugging(job, content),
             Checked::InputReply(_) => self.refuse_unknown(job),
             Checked::Raw => self.route_raw(job),
         }
@@ -144,9 +149,6 @@ impl Router {
             MessageType::UsageRequest => {
                 let usage = usage_reply(self.meter.measure());
                 self.request(job).answer(&usage);
-            }
-            MessageType::DebugRequest => {
-                self.request(job).refuse("InvalidRequest", "the debug_request has no DAP request");
             }
             _ => self.refuse_unknown(job),
         }
@@ -198,18 +200,6 @@ impl Router {
             Registry::Here(subshells) => subshells.find(id),
             Registry::At(_) => Err(SubshellError::Unknown(id.to_owned())),
         }
-    }
-
-    /// Refuses in the form of the Debug Adapter Protocol. There is no debugger yet, as kernel info says.
-    fn refuse_debugging(&self, job: Job, DapRequest { seq, command }: DapRequest) {
-        self.request(job).answer(&serde_json::json!({
-            "type": "response",
-            "seq": seq,
-            "request_seq": seq,
-            "command": command,
-            "success": false,
-            "message": "callboard has no debugger yet",
-        }));
     }
 
     fn refuse_unknown(&self, job: Job) {

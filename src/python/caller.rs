@@ -211,7 +211,7 @@ impl Inbox {
     }
 
     /// Takes everything that has come in, oldest first: a `Request`; a `CallerHandle`, whose thread is to be started; a
-    /// `Cancel`; an integer, a token to be fired; None, which ends the loop.
+    /// `Cancel`; a `DebugWork`; an integer, a token to be fired; None, which ends the loop.
     fn drain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let list = PyList::empty(py);
         for work in self.inner.drain() {
@@ -223,6 +223,7 @@ impl Inbox {
                     list.append(Py::new(py, PyCallerHandle::new(handle, self.capture.clone()))?)?;
                 }
                 Task::Cancel(id) => list.append(Py::new(py, Cancel { id })?)?,
+                Task::Debug(work) => list.append(Py::new(py, DebugWork { work })?)?,
                 Task::Wake(token) => list.append(token)?,
                 Task::Stop => list.append(py.None())?,
             }
@@ -263,4 +264,29 @@ fn parse(backend: &str) -> PyResult<Backend> {
     Backend::parse(backend).ok_or_else(|| {
         PyValueError::new_err(format!("{backend:?} is not a backend: the backends are asyncio and trio"))
     })
+}
+
+/// Something that the debugger wants done in Python.
+#[pyclass(frozen, module = "callboard._core")]
+pub struct DebugWork {
+    work: delivery::debug_work::DebugWork,
+}
+
+#[pymethods]
+impl DebugWork {
+    /// What to do, and with what; JSON.
+    #[getter]
+    fn what(&self) -> &[u8] {
+        &self.work.what
+    }
+
+    /// Says what came of it; JSON.
+    fn done(&self, result: Vec<u8>) {
+        self.work.finish(Ok(result));
+    }
+
+    /// Says why it cannot be done.
+    fn failed(&self, why: String) {
+        self.work.finish(Err(why));
+    }
 }

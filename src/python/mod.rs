@@ -33,7 +33,7 @@ pub mod _core {
     #[pymodule_export]
     use super::buffer::Buffer;
     #[pymodule_export]
-    use super::caller::{Cancel, Inbox, PyCallerHandle, thread_options};
+    use super::caller::{Cancel, DebugWork, Inbox, PyCallerHandle, thread_options};
     #[pymodule_export]
     use super::cell_file::cell_file;
     #[pymodule_export]

@@ -101,6 +101,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
             process: Box::new(process),
             backend: settings.backend,
             comms_in_subshells: settings.subshells.comms_in_subshells,
+            cell_folder: os::paths::cell_folder(),
         };
         let kernel = kernel::start(sockets, options)?;
         Ok((kernel, connection, connection_file))
@@ -322,7 +323,7 @@ fn kernel_info(python_version: &str, subshells: bool) -> KernelInfoReply {
              callboard {} -- a Jupyter kernel on actors, with IPython's shell. Type '?' for help.\n",
             env!("CARGO_PKG_VERSION")
         ),
-        debugger: Some(false),
+        debugger: Some(true),
         help_links: vec![
             link("Python Reference", format!("https://docs.python.org/{minor}")),
             link("IPython Reference", "https://ipython.readthedocs.io/en/stable/".to_owned()),
@@ -332,8 +333,11 @@ fn kernel_info(python_version: &str, subshells: bool) -> KernelInfoReply {
             link("SymPy Reference", "https://docs.sympy.org/latest/index.html".to_owned()),
             link("pandas Reference", "https://pandas.pydata.org/pandas-docs/stable/".to_owned()),
         ],
-        // JEP 92 / protocol 5.5: what clients may switch on. The debugger is not there yet.
-        supported_features: if subshells { vec![SUBSHELLS.to_owned()] } else { Vec::new() },
+        // JEP 92 / protocol 5.5: what clients may switch on.
+        supported_features: std::iter::once("debugger")
+            .chain(subshells.then_some(SUBSHELLS))
+            .map(str::to_owned)
+            .collect(),
     }
 }
 

@@ -93,6 +93,7 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
         process: Box::new(Recorder(recorder)),
         backend: Backend::Asyncio,
         comms_in_subshells: false,
+        cell_folder: std::env::temp_dir().join(format!("callboard-test-{}", uuid::Uuid::new_v4())),
     };
     (options, acts)
 }

@@ -222,8 +222,8 @@ impl Interpreter {
             }
             // The test releases a held cell, as C code would end.
             Task::Cancel(id) => self.starter.cancel(id),
-            // Nothing is registered with these threads.
-            Task::Wake(_) => {}
+            // There is no debugger here. Dropping the work says so.
+            Task::Debug(_) | Task::Wake(_) => {}
             Task::Stop => return Err(Ending::Stopped),
         }
         Ok(())
@@ -348,7 +348,7 @@ impl Interpreter {
     fn serve_beside(&mut self, released: &mpsc::Receiver<()>) -> Result<(), Ending> {
         let beside = |work: &Task| match work {
             Task::Request(request) => !request.has_gate(),
-            Task::Start(_) | Task::Cancel(_) | Task::Wake(_) => true,
+            Task::Start(_) | Task::Cancel(_) | Task::Debug(_) | Task::Wake(_) => true,
             Task::Stop => false,
         };
         loop {

@@ -70,6 +70,8 @@ class Dispatcher:
         """Makes another Caller handle requests: that of a subshell, or one for cells that run in threads."""
         caller.loop_thread.refuse_request = self._refuse
         subshell = caller.loop_thread.actor.subshell_id
+        if caller.name == "Debugger":
+            caller.loop_thread.handle_debug_work = _handle_debug_work
         if subshell is None:
             caller.loop_thread.handle_request = partial(self._handle_in_thread, caller)
         else:
@@ -181,3 +183,10 @@ class Dispatcher:
                 self._core.publish("error", encode(content), parent=request.parent())
             request.reply_error(content["ename"], content["evalue"], content["traceback"])
             request.finish(False, False)
+
+
+def _handle_debug_work(work: _core.DebugWork) -> None:
+    # Imported lazily: few kernels are debugged.
+    from ..debugger import service
+
+    service.handle(work)

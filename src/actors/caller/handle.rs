@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::pool::{Kept, Pool, Worker};
 use super::spec::{Role, Spec};
+use crate::delivery::debug_work::DebugWork;
 use crate::delivery::inbox::Inbox;
 use crate::delivery::pending::{Promise, TokenSink};
 use crate::delivery::request::{Assignment, Request};
@@ -38,6 +39,8 @@ pub enum Task {
     Start(CallerHandle),
     /// Cancel the cells that run on the thread of the Caller with this id, even if that thread is busy.
     Cancel(u64),
+    /// Do something for the debugger.
+    Debug(DebugWork),
     /// Call what was registered under this token.
     Wake(u64),
     /// Finish what runs, then end the event loop.

@@ -39,9 +39,27 @@ const FIRST_OWN_REFERENCE: i64 = 1 << 40;
 
 /// What is passed on to pydevd, while it is attached.
 const PASSED_ON: [&str; 21] = [
-    "breakpointLocations", "completions", "evaluate", "exceptionInfo", "goto", "gotoTargets", "next", "pause",
-    "scopes", "setExceptionBreakpoints", "setExpression", "setFunctionBreakpoints", "setVariable", "source",
-    "stackTrace", "stepIn", "stepInTargets", "stepOut", "terminate", "threads", "variables",
+    "breakpointLocations",
+    "completions",
+    "evaluate",
+    "exceptionInfo",
+    "goto",
+    "gotoTargets",
+    "next",
+    "pause",
+    "scopes",
+    "setExceptionBreakpoints",
+    "setExpression",
+    "setFunctionBreakpoints",
+    "setVariable",
+    "source",
+    "stackTrace",
+    "stepIn",
+    "stepInTargets",
+    "stepOut",
+    "terminate",
+    "threads",
+    "variables",
 ];
 
 /// Takes work to the Python side; false if there is no thread for it.
@@ -129,7 +147,10 @@ enum Purpose {
     Attach(Asked),
     ConfigurationDone,
     /// Which threads stand with this one; the event that tells it waits for the answer.
-    Threads { stopped: i64, event: dap::Event },
+    Threads {
+        stopped: i64,
+        event: dap::Event,
+    },
     /// For a client that waits for the end of the session.
     Disconnect(Asked),
 }
@@ -185,8 +206,12 @@ impl Debugger {
             "configurationDone" if self.is_on() => self.succeed(&asked, &json!({})),
             "disconnect" => self.disconnect(asked, ctx),
             "inspectVariables" | "modules" => self.ask_python(asked, ctx),
-            "richInspectVariables" if argument(&asked.dap, "frameId").is_none() => self.ask_python(asked, ctx),
-            "variables" if argument(&asked.dap, "variablesReference").is_some_and(|at| at >= FIRST_OWN_REFERENCE) => {
+            "richInspectVariables" if argument(&asked.dap, "frameId").is_none() => {
+                self.ask_python(asked, ctx)
+            }
+            "variables"
+                if argument(&asked.dap, "variablesReference").is_some_and(|at| at >= FIRST_OWN_REFERENCE) =>
+            {
                 self.ask_python(asked, ctx);
             }
             "setBreakpoints" => self.set_breakpoints(asked, ctx),
@@ -250,7 +275,9 @@ impl Debugger {
     fn start(&mut self, asked: Asked, ctx: &mut Context<Self>) {
         let port = match link::listen(START_PATIENCE, ctx.address().recipient()) {
             Ok(port) => port,
-            Err(error) => return self.fail(&asked, &format!("the debugger cannot listen on 127.0.0.1: {error}")),
+            Err(error) => {
+                return self.fail(&asked, &format!("the debugger cannot listen on 127.0.0.1: {error}"));
+            }
         };
         let token = Uuid::new_v4().simple().to_string();
         let what = json!({"do": "attach", "host": "127.0.0.1", "port": port, "token": token});
@@ -288,7 +315,9 @@ impl Debugger {
                 self.pass_on(asked, |asked| Purpose::Breakpoints(asked, source.path), ctx);
             }
             Ok(_) => self.fail(&asked, "setBreakpoints needs the path of a source"),
-            Err(error) => self.fail(&asked, &format!("the arguments of setBreakpoints cannot be read: {error}")),
+            Err(error) => {
+                self.fail(&asked, &format!("the arguments of setBreakpoints cannot be read: {error}"))
+            }
         }
     }
 
@@ -327,7 +356,11 @@ impl Debugger {
     fn time_is_up(&mut self, seq: i64, ctx: &mut Context<Self>) {
         let Some(Flight { purpose, .. }) = self.flights.remove(&seq) else { return };
         warn!(seq, "the debugger has not answered in time");
-        self.refuse_flight(purpose, &format!("the debugger has not answered within {ANSWER_PATIENCE:?}"), ctx);
+        self.refuse_flight(
+            purpose,
+            &format!("the debugger has not answered within {ANSWER_PATIENCE:?}"),
+            ctx,
+        );
     }
 
     /// Answers a request that pydevd will not answer.
@@ -384,14 +417,19 @@ impl Debugger {
             Ok(FromPydevd::Response(response)) => self.answered(response, ctx),
             Ok(FromPydevd::Event(event)) => self.happened(event, ctx),
             // It asks for terminals and new processes, which there are none of here.
-            Ok(FromPydevd::Request(request)) => debug!(request.command, "the debugger wants something of its client"),
+            Ok(FromPydevd::Request(request)) => {
+                debug!(request.command, "the debugger wants something of its client")
+            }
             Err(problem) => warn!(%problem, "the debugger has sent what cannot be read"),
         }
     }
 
     fn answered(&mut self, response: Response, ctx: &mut Context<Self>) {
         let Some(Flight { purpose, deadline }) = self.flights.remove(&response.request_seq) else {
-            return debug!(response.request_seq, response.command, "the debugger answers what nobody waits for");
+            return debug!(
+                response.request_seq,
+                response.command, "the debugger answers what nobody waits for"
+            );
         };
         ctx.cancel_future(deadline);
         match purpose {

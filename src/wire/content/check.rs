@@ -6,9 +6,9 @@ use std::fmt;
 use thiserror::Error;
 
 use super::{
-    CommInfoRequest, CompleteRequest, ConnectRequest, CreateSubshellRequest, DapRequest, ExecuteRequest,
-    HistoryRequest, InputReply, InspectRequest, InterruptRequest, IsCompleteRequest, KernelInfoRequest,
-    ListSubshellRequest, ShutdownRequest, SubshellRequest, UsageRequest,
+    CommInfoRequest, CompleteRequest, ConnectRequest, CreateSubshellRequest, ExecuteRequest, HistoryRequest,
+    InputReply, InspectRequest, InterruptRequest, IsCompleteRequest, KernelInfoRequest, ListSubshellRequest,
+    ShutdownRequest, SubshellRequest, UsageRequest,
 };
 use crate::wire::message_type::MessageType;
 use crate::wire::sanitize::clipped;
@@ -36,8 +36,6 @@ pub enum Checked {
     Subshells(SubshellRequest),
     /// Of a `shutdown_request`.
     Shutdown(ShutdownRequest),
-    /// Of a `debug_request` that is a request of the Debug Adapter Protocol.
-    Debug(DapRequest),
     /// Of an `input_reply`.
     InputReply(InputReply),
     /// Of any other message: the kernel itself reads nothing of it.
@@ -82,7 +80,8 @@ fn check_text(kind: &MessageType, content: &[u8]) -> Result<Checked, serde_json:
         }
         MessageType::CommClose => read(text, |NamedComm { comm_id, .. }| Checked::CommClose { comm_id }),
         MessageType::InputReply => read(text, Checked::InputReply),
-        MessageType::DebugRequest => read(text, Checked::Debug).or_else(|_| checked::<Object>(text)),
+        // The debugger reads it itself, and answers it in the form of its protocol.
+        MessageType::DebugRequest => checked::<Object>(text),
         MessageType::CommMsg => checked::<NamedComm>(text),
         MessageType::InspectRequest => checked::<InspectRequest>(text),
         MessageType::CompleteRequest => checked::<CompleteRequest>(text),

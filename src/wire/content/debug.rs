@@ -15,17 +15,6 @@ pub struct DebugRequest(
     pub Box<RawValue>,
 );
 
-/// The fields of a request to the debugger that its refusal needs.
-#[derive(Clone, Debug, Deserialize)]
-pub struct DapRequest {
-    /// Its number.
-    #[serde(default)]
-    pub seq: i64,
-    /// The command.
-    #[serde(default)]
-    pub command: String,
-}
-
 /// The debugger's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -38,7 +38,7 @@ pub use check::{Checked, Malformed, check};
 pub use comm::{CommClose, CommInfo, CommInfoReply, CommInfoRequest, CommMsg, CommOpen};
 pub use complete::{CompleteReply, CompleteRequest};
 pub use connect::{ConnectReply, ConnectRequest};
-pub use debug::{DapRequest, DebugEvent, DebugReply, DebugRequest};
+pub use debug::{DebugEvent, DebugReply, DebugRequest};
 pub use display::{ClearOutput, DisplayData, UpdateDisplayData};
 pub use error::Error;
 pub use execute::{ExecuteInput, ExecuteRequest, ExecuteResult};

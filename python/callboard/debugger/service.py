@@ -18,11 +18,18 @@ logger = logging.getLogger("callboard.debugger")
 
 def handle(work: _core.DebugWork) -> None:
     """Does it, and says what came of it."""
-    thread = threading.current_thread()
-    # pydevd leaves such threads alone: they are not shown, traced or stopped.
-    thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True  # type: ignore[attr-defined]
+    _hide_from_pydevd()
     what: dict[str, Any] = json.loads(work.what)
     do = what.pop("do")
+    if do == "attach":
+        # It returns when the debugger's client is ready, which may be never.
+        threading.Thread(target=_do, args=(work, do, what), name="Debugger connects", daemon=True).start()
+    else:
+        _do(work, do, what)
+
+
+def _do(work: _core.DebugWork, do: str, what: dict[str, Any]) -> None:
+    _hide_from_pydevd()
     try:
         work.done(json.dumps(_WORK[do](**what)).encode())
     except session.DebuggerError as error:
@@ -30,6 +37,12 @@ def handle(work: _core.DebugWork) -> None:
     except BaseException as error:  # noqa: BLE001 - whatever it is, a client waits
         logger.debug("%s failed", do, exc_info=True)
         work.failed(f"{do} failed with {type(error).__name__}: {text_of(error)}")
+
+
+def _hide_from_pydevd() -> None:
+    """Has pydevd leave the calling thread alone: it is not shown, traced or stopped."""
+    thread: Any = threading.current_thread()
+    thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True
 
 
 _WORK = {"attach": session.attach, "detach": session.detach}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 from typing import Any
@@ -18,7 +19,16 @@ def attach(host: str, port: int, token: str) -> dict[str, Any]:
     # Child processes run to their end: nobody would answer what pydevd says there.
     debugpy.configure(subProcess=False)
     debugpy.connect((host, port), access_token=token)
+    _send_at_once()
     return {}
+
+
+def _send_at_once() -> None:
+    """Has pydevd's socket send small messages at once: it writes the header and the body apart, and the second would
+    wait for the acknowledgement of the first, which comes after 40 ms."""
+    db = sys.modules["pydevd"].get_global_debugger()
+    if db is not None and db.writer is not None:
+        db.writer.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _import_debugpy() -> Any:
@@ -41,6 +51,9 @@ def detach() -> dict[str, Any]:
     """Removes what pydevd has put into threads."""
     pydevd = sys.modules.get("pydevd")
     if pydevd is not None:
+        if (db := pydevd.get_global_debugger()) is not None:
+            # Ends `attach`, if that still waits for the client.
+            db.ready_to_run = True
         pydevd.stoptrace()
         if sys.version_info < (3, 12):
             _remove_traces()

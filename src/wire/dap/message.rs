@@ -133,10 +133,10 @@ impl Request {
             seq: i64,
             r#type: &'static str,
             command: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            arguments: Option<&'a RawValue>,
+            // pydevd wants an object, where the protocol has the field optional.
+            arguments: Body<'a>,
         }
-        let arguments = self.arguments.as_deref();
+        let arguments = Body(self.arguments.as_deref());
         crate::wire::to_json(&Written { seq, r#type: "request", command: &self.command, arguments })
     }
 }
@@ -259,7 +259,7 @@ mod tests {
     fn fields_that_clients_leave_out_are_empty() {
         let request = Request::read(br#"{"command": "debugInfo"}"#).unwrap();
         assert_eq!((request.seq, request.arguments.is_none()), (0, true));
-        assert_eq!(value(&request.to_json(1)), json!({"seq": 1, "type": "request", "command": "debugInfo"}));
+        assert_eq!(value(&request.to_json(1)), json!({"seq": 1, "type": "request", "command": "debugInfo", "arguments": {}}));
     }
 
     #[test]

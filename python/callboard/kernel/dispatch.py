@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..callers.caller import Caller
     from ..cells.run import CellRunner
     from ..cells.traceback_warmup import TracebackWarmup
+    from ..debugger.service import Service
     from ..interrupts.handler import Interrupts
     from ..requests.comms import CommManager
     from .request_handlers import RequestHandlers
@@ -49,6 +50,7 @@ class Dispatcher:
         self._interrupts = interrupts
         #: The queues of cells, by subshell; the main one has no id.
         self._queues: dict[str | None, CellQueue] = {}
+        self._debugger: Service | None = None
         #: The handlers of requests, once a library has looked at them.
         self.handlers: RequestHandlers | None = None
         #: The request that came on control last and was answered here.
@@ -71,7 +73,7 @@ class Dispatcher:
         caller.loop_thread.refuse_request = self._refuse
         subshell = caller.loop_thread.actor.subshell_id
         if caller.name == "Debugger":
-            caller.loop_thread.handle_debug_work = _handle_debug_work
+            caller.loop_thread.handle_debug_work = self._handle_debug_work
         if subshell is None:
             caller.loop_thread.handle_request = partial(self._handle_in_thread, caller)
         else:
@@ -171,6 +173,14 @@ class Dispatcher:
         context.current_shell.set(shell)
         introspection.handle(shell, request)
 
+    def _handle_debug_work(self, work: _core.DebugWork) -> None:
+        if self._debugger is None:
+            # Imported lazily: few kernels are debugged.
+            from ..debugger.service import Service
+
+            self._debugger = Service(self._shells.main)
+        self._debugger.handle(work)
+
     def _known(self, subshell: str | None) -> str | None:
         """The id of the subshell, or None (the main shell) if it has ended."""
         return subshell if subshell in self._queues else None
@@ -183,10 +193,3 @@ class Dispatcher:
                 self._core.publish("error", encode(content), parent=request.parent())
             request.reply_error(content["ename"], content["evalue"], content["traceback"])
             request.finish(False, False)
-
-
-def _handle_debug_work(work: _core.DebugWork) -> None:
-    # Imported lazily: few kernels are debugged.
-    from ..debugger import service
-
-    service.handle(work)

@@ -280,7 +280,7 @@ impl Debugger {
             }
         };
         let token = Uuid::new_v4().simple().to_string();
-        let what = json!({"do": "attach", "host": "127.0.0.1", "port": port, "token": token});
+        let what = json!({"do": "attach", "arguments": {"host": "127.0.0.1", "port": port, "token": token}});
         self.session = Session::Starting { token, waiting: vec![asked] };
         self.give_work(Work::Attach, &what, ctx);
     }

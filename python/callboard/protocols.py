@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from contextlib import AbstractContextManager
     from contextvars import Token
+    from types import FrameType
 
     from . import _core
 
@@ -158,3 +159,21 @@ class ThreadInterruptsLike(Protocol):
     def interrupt_all(self) -> None: ...
 
     def interrupt_again(self) -> bool: ...
+
+
+class ShellsLike(Protocol):
+    """`callboard.kernel.shells.Shells`."""
+
+    main: Any
+
+    def all(self) -> list[Any]: ...
+
+    def follow(self, func: Callable[[Any], None] | None) -> None: ...
+
+
+class DebuggerLike(Protocol):
+    """`callboard.debugger.session.Session`."""
+
+    def has_control(self, frame: FrameType | None) -> bool: ...
+
+    def interrupt(self, ident: int) -> bool: ...

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     from ..aio.loops.base import Task
-    from ..protocols import CellLike
+    from ..protocols import CellLike, DebuggerLike
     from .state import Status
 
 #: Code whose callees are the user's: an interrupt of a thread's cells hits only frames below it.
@@ -64,6 +64,8 @@ class RunningCalls:
 
     #: Calls a function in the thread `Control` of a kernel: ``call_later(seconds, function, *args)``.
     call_later: Callable[..., object] | None = None
+    #: The debugger, while it is attached: it interrupts threads that stand.
+    debugger: DebuggerLike | None = None
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -113,6 +115,8 @@ class RunningCalls:
             self._hit_later(running, _HIT_AGAIN)
 
     def _hit(self) -> bool:
+        if self.debugger is not None and self.debugger.interrupt(self.ident):
+            return True
         return _core.raise_in_thread(self.ident, KeyboardInterrupt, USER_CODE, UNINTERRUPTIBLE_CODE)
 
     def _hit_later(self, cells: list[CellLike], seconds: float) -> None:

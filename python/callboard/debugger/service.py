@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..util.errors import text_of
 from ..util.json import encode
-from . import session
+from .session import DebuggerError, Session, hide_from_pydevd
 from .variables import Variables, modules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .. import _core
+    from ..callers.caller import Caller
+    from ..interrupts.handler import Interrupts
+    from ..protocols import ShellsLike
 
 logger = logging.getLogger("callboard.debugger")
 
@@ -23,8 +26,9 @@ logger = logging.getLogger("callboard.debugger")
 class Service:
     """The work of one kernel's debugger."""
 
-    def __init__(self, shell: Any) -> None:
-        variables = Variables(shell)
+    def __init__(self, shells: ShellsLike, interrupts: Interrupts, control: Caller) -> None:
+        variables = Variables(shells.main)
+        session = Session(shells, interrupts, control)
         self._work: dict[str, Callable[..., dict[str, Any]]] = {
             "attach": session.attach,
             "detach": session.detach,
@@ -36,7 +40,7 @@ class Service:
 
     def handle(self, work: _core.DebugWork) -> None:
         """Does it, and says what came of it."""
-        _hide_from_pydevd()
+        hide_from_pydevd(threading.current_thread())
         what: dict[str, Any] = json.loads(work.what)
         do, arguments = what["do"], what.get("arguments") or {}
         if do == "attach":
@@ -49,17 +53,11 @@ class Service:
             self._do(work, do, arguments)
 
     def _do(self, work: _core.DebugWork, do: str, arguments: dict[str, Any]) -> None:
-        _hide_from_pydevd()
+        hide_from_pydevd(threading.current_thread())
         try:
             work.done(encode(self._work[do](**arguments)))
-        except session.DebuggerError as error:
+        except DebuggerError as error:
             work.failed(str(error))
         except BaseException as error:
             logger.debug("%s failed", do, exc_info=True)
             work.failed(f"{do} failed with {type(error).__name__}: {text_of(error)}")
-
-
-def _hide_from_pydevd() -> None:
-    """Has pydevd leave the calling thread alone: it is not shown, traced or stopped."""
-    thread: Any = threading.current_thread()
-    thread.pydev_do_not_trace = thread.is_pydev_daemon_thread = True

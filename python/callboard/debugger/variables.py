@@ -14,6 +14,9 @@ from collections.abc import Mapping, Sequence, Set
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.getipython import get_ipython
+
+from ..util.json import encode
 from .session import DebuggerError
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ class Variables:
 
     def members(
         self,
-        variablesReference: int,
+        variablesReference: int,  # noqa: N803 - DAP's name
         start: int = 0,
         count: int = 0,
         **_more: Any,
@@ -78,8 +81,7 @@ class Variables:
         if not variableName.isidentifier() or variableName not in namespace:
             msg = f"there is no variable {variableName!r}"
             raise DebuggerError(msg)
-        data, metadata = self._shell.display_formatter.format(namespace[variableName])
-        return {"data": data, "metadata": metadata}
+        return _displayed(self._shell, namespace[variableName])
 
     def _described(self, name: str, value: Any, expression: str = "") -> dict[str, Any]:
         reference = 0
@@ -93,6 +95,25 @@ class Variables:
         if reference and (size := _size(value)) is not None:
             shown["indexedVariables" if isinstance(value, Sequence) else "namedVariables"] = size
         return shown
+
+
+def rich_text(value: Any) -> object:
+    """How a variable is displayed: an object whose ``repr`` is that as JSON. pydevd evaluates this at a stop, and
+    answers with the ``repr`` of what comes of it."""
+    return _Text(encode(_displayed(get_ipython(), value)).decode())
+
+
+class _Text:
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _displayed(shell: Any, value: Any) -> dict[str, Any]:
+    data, metadata = shell.display_formatter.format(value)
+    return {"data": data, "metadata": metadata}
 
 
 def _shown(value: Any) -> str:

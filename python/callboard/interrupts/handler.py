@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from types import CodeType, FrameType
 
-    from ..protocols import ThreadInterruptsLike
+    from ..protocols import DebuggerLike, ThreadInterruptsLike
     from .call import Call
 
 # Packages of event loops, and of the code between them and what they run.
@@ -52,6 +52,8 @@ class Interrupts:
         #: The next SIGINT is for these only: their time limit is reached, or their interrupt was swallowed. Any thread
         #: adds to it.
         self._only: deque[Call] = deque()
+        #: The debugger, while it is attached.
+        self.debugger: DebuggerLike | None = None
         #: Whether a comm handler of the user's has control.
         self.in_handler = False
 
@@ -130,7 +132,12 @@ class Interrupts:
         if current is not None and current in running:
             # Outside of its user code, a cell checks this itself.
             current.mark_interrupted()
-            if current.in_user_code:
+            debugger = self.debugger
+            if debugger is not None and debugger.has_control(frame):
+                if not debugger.interrupt(threading.get_ident()):
+                    self._only.append(current)
+                    interrupt_again()
+            elif current.in_user_code:
                 # A nested loop decides by itself what may be hit.
                 if sigint.outer_task() is not None or current.task.may_be_hit():
                     sigint.interrupt(signum, frame)

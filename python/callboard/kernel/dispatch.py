@@ -51,6 +51,7 @@ class Dispatcher:
         #: The queues of cells, by subshell; the main one has no id.
         self._queues: dict[str | None, CellQueue] = {}
         self._debugger: Service | None = None
+        self._control: Caller
         #: The handlers of requests, once a library has looked at them.
         self.handlers: RequestHandlers | None = None
         #: The request that came on control last and was answered here.
@@ -66,6 +67,7 @@ class Dispatcher:
 
     def serve_control(self, caller: Caller) -> None:
         """Makes the Caller `Control` handle requests."""
+        self._control = caller
         caller.loop_thread.handle_request = partial(self._handle_control, caller)
 
     def serve(self, caller: Caller) -> None:
@@ -178,7 +180,7 @@ class Dispatcher:
             # Imported lazily: few kernels are debugged.
             from ..debugger.service import Service
 
-            self._debugger = Service(self._shells.main)
+            self._debugger = Service(self._shells, self._interrupts, self._control)
         self._debugger.handle(work)
 
     def _known(self, subshell: str | None) -> str | None:

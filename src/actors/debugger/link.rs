@@ -64,20 +64,20 @@ async fn serve(stream: TcpStream, to: Recipient<FromLink>) {
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "the debugger's connection keeps small messages back");
     }
-    let (reading, mut writing) = stream.into_split();
+    let (incoming, mut outgoing) = stream.into_split();
     let (sender, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();
     to.do_send(FromLink::Open(Link(sender)));
     actix_rt::spawn(async move {
         while let Some(framed) = waiting.recv().await {
-            if let Err(error) = writing.write_all(&framed).await {
+            if let Err(error) = outgoing.write_all(&framed).await {
                 debug!(%error, "the debugger does not read any more");
                 break;
             }
         }
         // Tells the other side, which closes too: that ends the reading.
-        drop(writing.shutdown().await);
+        drop(outgoing.shutdown().await);
     });
-    let why = read(reading, &to).await;
+    let why = read(incoming, &to).await;
     to.do_send(FromLink::Closed(why));
 }
 

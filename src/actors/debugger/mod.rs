@@ -7,7 +7,6 @@ mod stops;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -38,7 +37,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_OWN_REFERENCE: i64 = 1 << 40;
 
 /// What is passed on to pydevd, while it is attached.
-const PASSED_ON: [&str; 21] = [
+const PASSED_ON: [&str; 18] = [
     "breakpointLocations",
     "completions",
     "evaluate",
@@ -52,12 +51,9 @@ const PASSED_ON: [&str; 21] = [
     "setExpression",
     "setFunctionBreakpoints",
     "setVariable",
-    "source",
-    "stackTrace",
     "stepIn",
     "stepInTargets",
     "stepOut",
-    "terminate",
     "threads",
     "variables",
 ];
@@ -69,14 +65,6 @@ pub type ToPython = Box<dyn FnMut(DebugWork) -> Result<(), String> + Send>;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Debug(pub Job);
-
-/// Let every thread that stands go on, then call this: an interrupt must not hit a thread that stands.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Resume(pub Box<dyn FnOnce() + Send>);
-
-/// Whether any thread stands, for other actors.
-pub type IsStopped = Arc<AtomicBool>;
 
 /// The debugger.
 pub struct Debugger {
@@ -93,13 +81,12 @@ pub struct Debugger {
     /// Work that Python has not done, by its number.
     work: HashMap<u64, Work>,
     last_work: u64,
+    /// The work that attaches in this session.
+    attaching: u64,
     breakpoints: Breakpoints,
     stops: Stops,
-    is_stopped: IsStopped,
     /// The last request: the parent of events.
     parent: Arc<Parent>,
-    /// What to do when nothing stands any more.
-    when_resumed: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 enum Session {
@@ -122,6 +109,10 @@ struct Connected {
     attached: bool,
     /// It has said that it is ready for breakpoints.
     initialized: bool,
+    /// It traces the threads.
+    tracing: bool,
+    /// Answers that wait for that: what a client runs then is debugged.
+    held: Vec<(Asked, Response)>,
 }
 
 /// A request of a client.
@@ -139,6 +130,10 @@ struct Flight {
 enum Purpose {
     /// For a client, as it is.
     Client(Asked),
+    /// For a client: the stack of a thread, without the kernel's own part.
+    Stack(Asked),
+    /// For a client: the displayed form of a variable.
+    Rich(Asked),
     /// For a client: its breakpoints in this file.
     Breakpoints(Asked, String),
     /// Whether what has dialled in is what was started.
@@ -175,17 +170,11 @@ impl Debugger {
             flights: HashMap::new(),
             work: HashMap::new(),
             last_work: 0,
+            attaching: 0,
             breakpoints: Breakpoints::default(),
             stops: Stops::default(),
-            is_stopped: IsStopped::default(),
             parent: Arc::new(Parent::none()),
-            when_resumed: Vec::new(),
         }
-    }
-
-    /// Tells at any time whether a thread stands.
-    pub fn is_stopped(&self) -> IsStopped {
-        self.is_stopped.clone()
     }
 
     // -- requests of clients ---------------------------------------------------------------------------
@@ -203,12 +192,13 @@ impl Debugger {
             },
             "initialize" => self.initialize(asked, ctx),
             "attach" => self.attach(asked, ctx),
-            "configurationDone" if self.is_on() => self.succeed(&asked, &json!({})),
-            "disconnect" => self.disconnect(asked, ctx),
+            "configurationDone" => self.configuration_done(asked),
+            // The kernel is not the client's to end.
+            "disconnect" | "terminate" => self.disconnect(asked, ctx),
             "inspectVariables" | "modules" => self.ask_python(asked, ctx),
-            "richInspectVariables" if argument(&asked.dap, "frameId").is_none() => {
-                self.ask_python(asked, ctx)
-            }
+            "richInspectVariables" => self.show_variable(asked, ctx),
+            "copyToGlobals" => self.copy_to_globals(asked, ctx),
+            "stackTrace" => self.pass_on(asked, Purpose::Stack, ctx),
             "variables"
                 if argument(&asked.dap, "variablesReference").is_some_and(|at| at >= FIRST_OWN_REFERENCE) =>
             {
@@ -261,9 +251,15 @@ impl Debugger {
                 Some(capabilities) => self.respond(&asked, Some(capabilities)),
                 None => {
                     let first = connected.initializing.is_empty();
-                    let request = asked.dap.clone();
+                    let mut arguments = arguments(&asked.dap);
+                    if arguments["adapterID"].is_null() {
+                        // pydevd wants one.
+                        arguments["adapterID"] = json!("callboard");
+                    }
                     connected.initializing.push(asked);
                     if first {
+                        let arguments = to_raw_value(&arguments).ok();
+                        let request = dap::Request { seq: 0, command: "initialize".to_owned(), arguments };
                         self.send(&request, Purpose::Initialize, ctx);
                     }
                 }
@@ -282,6 +278,7 @@ impl Debugger {
         let token = Uuid::new_v4().simple().to_string();
         let what = json!({"do": "attach", "arguments": {"host": "127.0.0.1", "port": port, "token": token}});
         self.session = Session::Starting { token, waiting: vec![asked] };
+        self.attaching = self.last_work + 1;
         self.give_work(Work::Attach, &what, ctx);
     }
 
@@ -292,17 +289,69 @@ impl Debugger {
             Session::On(connected) if connected.attached => {
                 // Another client, or the same after a reload: it waits for this event.
                 let initialized = connected.initialized;
-                self.respond(&asked, None);
+                if connected.tracing {
+                    self.respond(&asked, None);
+                } else {
+                    let response = Response::success(&asked.dap, None);
+                    connected.held.push((asked, response));
+                }
                 if initialized {
                     self.publish(&dap::Event { event: "initialized".to_owned(), body: None });
                 }
             }
             Session::On(connected) => {
                 connected.attached = true;
-                self.pass_on(asked, Purpose::Attach, ctx);
+                let arguments = attach_arguments(arguments(&asked.dap));
+                self.pass_on_as(asked, "attach", &arguments, Purpose::Attach, ctx);
             }
             Session::Off => self.fail(&asked, NOT_INITIALIZED),
         }
+    }
+
+    /// The debugger has been told when it said that it is ready.
+    fn configuration_done(&mut self, asked: Asked) {
+        match &mut self.session {
+            Session::On(connected) if connected.attached && !connected.tracing => {
+                let response = Response::success(&asked.dap, None);
+                connected.held.push((asked, response));
+            }
+            Session::On(_) => self.succeed(&asked, &json!({})),
+            _ => self.fail(&asked, NOT_INITIALIZED),
+        }
+    }
+
+    /// Shows a variable as it is displayed: at a stop pydevd knows it, else it is one of the user's globals.
+    fn show_variable(&mut self, asked: Asked, ctx: &mut Context<Self>) {
+        let arguments = arguments(&asked.dap);
+        let name = arguments["variableName"].as_str().unwrap_or_default();
+        match (arguments["frameId"].as_i64(), name) {
+            // What pydevd groups variables under.
+            (_, "special variables" | "function variables" | "class variables" | "protected variables") => {
+                self.succeed(&asked, &json!({"data": {}, "metadata": {}}));
+            }
+            (_, name) if !is_identifier(name) => {
+                self.fail(&asked, &format!("{name:?} is no name of a variable"));
+            }
+            (Some(frame), name) if self.stops.any() => {
+                let expression =
+                    format!("__import__('callboard.debugger.variables', fromlist=['_']).rich_text({name})");
+                let evaluate = json!({"expression": expression, "frameId": frame, "context": "clipboard"});
+                self.pass_on_as(asked, "evaluate", &evaluate, Purpose::Rich, ctx);
+            }
+            _ => self.ask_python(asked, ctx),
+        }
+    }
+
+    fn copy_to_globals(&mut self, asked: Asked, ctx: &mut Context<Self>) {
+        let arguments = arguments(&asked.dap);
+        let [from, to] = ["srcVariableName", "dstVariableName"]
+            .map(|name| arguments[name].as_str().filter(|name| is_identifier(name)));
+        let (Some(from), Some(to), Some(frame)) = (from, to, arguments["srcFrameId"].as_i64()) else {
+            let why = "copyToGlobals needs srcVariableName, dstVariableName and srcFrameId";
+            return self.fail(&asked, why);
+        };
+        let set = json!({"expression": format!("globals()['{to}']"), "value": from, "frameId": frame});
+        self.pass_on_as(asked, "setExpression", &set, Purpose::Client, ctx);
     }
 
     fn set_breakpoints(&mut self, asked: Asked, ctx: &mut Context<Self>) {
@@ -316,7 +365,7 @@ impl Debugger {
             }
             Ok(_) => self.fail(&asked, "setBreakpoints needs the path of a source"),
             Err(error) => {
-                self.fail(&asked, &format!("the arguments of setBreakpoints cannot be read: {error}"))
+                self.fail(&asked, &format!("the arguments of setBreakpoints cannot be read: {error}"));
             }
         }
     }
@@ -344,6 +393,23 @@ impl Debugger {
         self.send(&request, purpose(asked), ctx);
     }
 
+    /// Passes on another request than the client's; the answer names the client's.
+    fn pass_on_as(
+        &mut self,
+        asked: Asked,
+        command: &str,
+        arguments: &Value,
+        purpose: impl FnOnce(Asked) -> Purpose,
+        ctx: &mut Context<Self>,
+    ) {
+        if !self.is_on() {
+            return self.fail(&asked, NOT_INITIALIZED);
+        }
+        let arguments = to_raw_value(arguments).ok();
+        let request = dap::Request { seq: 0, command: command.to_owned(), arguments };
+        self.send(&request, purpose(asked), ctx);
+    }
+
     fn send(&mut self, request: &dap::Request, purpose: Purpose, ctx: &mut Context<Self>) {
         self.seq += 1;
         let seq = self.seq;
@@ -366,9 +432,11 @@ impl Debugger {
     /// Answers a request that pydevd will not answer.
     fn refuse_flight(&mut self, purpose: Purpose, why: &str, ctx: &mut Context<Self>) {
         match purpose {
-            Purpose::Client(asked) | Purpose::Breakpoints(asked, _) | Purpose::Attach(asked) => {
-                self.fail(&asked, why);
-            }
+            Purpose::Client(asked)
+            | Purpose::Stack(asked)
+            | Purpose::Rich(asked)
+            | Purpose::Breakpoints(asked, _)
+            | Purpose::Attach(asked) => self.fail(&asked, why),
             // Nothing of it is left in any case.
             Purpose::Disconnect(asked) => self.detach(vec![asked], ctx),
             Purpose::Threads { stopped, event } => {
@@ -385,7 +453,9 @@ impl Debugger {
         let waiting = match std::mem::replace(&mut self.session, Session::Off) {
             Session::Off => Vec::new(),
             Session::Starting { waiting, .. } | Session::Stopping { waiting } => waiting,
-            Session::On(Connected { initializing, .. }) => initializing,
+            Session::On(Connected { initializing, held, .. }) => {
+                initializing.into_iter().chain(held.into_iter().map(|(asked, _)| asked)).collect()
+            }
         };
         for asked in &waiting {
             self.fail(asked, why);
@@ -396,17 +466,28 @@ impl Debugger {
     /// Closes the connection and has Python undo what the debugger has done there. These are answered when that is done.
     fn detach(&mut self, waiting: Vec<Asked>, ctx: &mut Context<Self>) {
         self.link = None;
-        self.session = Session::Stopping { waiting };
+        if let Session::On(Connected { held, .. }) =
+            std::mem::replace(&mut self.session, Session::Stopping { waiting })
+        {
+            for (asked, response) in held {
+                self.pass_back(&asked, response);
+            }
+        }
         self.breakpoints.clear();
         self.go_on(None);
         for (_, Flight { purpose, deadline }) in std::mem::take(&mut self.flights) {
             ctx.cancel_future(deadline);
             match purpose {
-                Purpose::Client(asked) | Purpose::Breakpoints(asked, _) | Purpose::Attach(asked) => {
-                    self.fail(&asked, "the debugger was disconnected");
-                }
                 Purpose::Disconnect(asked) => self.succeed(&asked, &json!({})),
-                _ => {}
+                Purpose::Client(asked)
+                | Purpose::Stack(asked)
+                | Purpose::Rich(asked)
+                | Purpose::Breakpoints(asked, _)
+                | Purpose::Attach(asked) => self.fail(&asked, "the debugger was disconnected"),
+                Purpose::Authorize
+                | Purpose::Initialize
+                | Purpose::ConfigurationDone
+                | Purpose::Threads { .. } => {}
             }
         }
         self.give_work(Work::Detach, &json!({"do": "detach"}), ctx);
@@ -418,7 +499,7 @@ impl Debugger {
             Ok(FromPydevd::Event(event)) => self.happened(event, ctx),
             // It asks for terminals and new processes, which there are none of here.
             Ok(FromPydevd::Request(request)) => {
-                debug!(request.command, "the debugger wants something of its client")
+                debug!(request.command, "the debugger wants something of its client");
             }
             Err(problem) => warn!(%problem, "the debugger has sent what cannot be read"),
         }
@@ -434,14 +515,30 @@ impl Debugger {
         ctx.cancel_future(deadline);
         match purpose {
             Purpose::Authorize => self.authorized(&response, ctx),
-            Purpose::Initialize => self.can(response),
+            Purpose::Initialize => self.can(&response),
             Purpose::Attach(asked) => {
-                if !response.success
-                    && let Session::On(connected) = &mut self.session
-                {
-                    connected.attached = false;
+                if let Session::On(connected) = &mut self.session {
+                    connected.attached = response.success;
+                    if response.success && !connected.tracing {
+                        return connected.held.push((asked, response));
+                    }
                 }
                 self.pass_back(&asked, response);
+            }
+            Purpose::Stack(asked) => {
+                let body = response.body.as_deref().map_or("{}", RawValue::get);
+                let body = stops::cut_stack(body, &self.cells.prefix()).or(response.body);
+                self.pass_back(&asked, Response { body, ..response });
+            }
+            Purpose::Rich(asked) => {
+                // The result is JSON, because `rich_text` returns an object that is displayed so.
+                let body = response.body.as_deref().map_or("{}", RawValue::get);
+                let result: Value = serde_json::from_str(body).unwrap_or_default();
+                let shown = result["result"].as_str().map(|shown| RawValue::from_string(shown.to_owned()));
+                match shown {
+                    Some(Ok(body)) if response.success => self.respond(&asked, Some(body)),
+                    _ => self.pass_back(&asked, Response { success: false, ..response }),
+                }
             }
             Purpose::Breakpoints(asked, path) => {
                 let body = response.body.as_deref().map(RawValue::get);
@@ -475,10 +572,10 @@ impl Debugger {
         }
     }
 
-    fn can(&mut self, response: Response) {
+    fn can(&mut self, response: &Response) {
         let Session::On(connected) = &mut self.session else { return };
         if response.success {
-            connected.capabilities = response.body.clone();
+            connected.capabilities.clone_from(&response.body);
         }
         for asked in std::mem::take(&mut connected.initializing) {
             self.pass_back(&asked, response.clone());
@@ -522,17 +619,10 @@ impl Debugger {
 
     fn stop_at(&mut self, thread: i64, others: &[i64]) {
         self.stops.stopped(thread, others);
-        self.is_stopped.store(true, Ordering::SeqCst);
     }
 
     fn go_on(&mut self, thread: Option<i64>) {
         self.stops.continued(thread);
-        if !self.stops.any() {
-            self.is_stopped.store(false, Ordering::SeqCst);
-            for call in std::mem::take(&mut self.when_resumed) {
-                call();
-            }
-        }
     }
 
     // -- Python ----------------------------------------------------------------------------------------
@@ -560,9 +650,10 @@ impl Debugger {
                 self.respond(&asked, body);
             }
             (Some(Work::Client(asked)), Err(why)) => self.fail(&asked, &why),
-            // The connection says when it goes on.
-            (Some(Work::Attach), Ok(_)) | (None, _) => {}
-            (Some(Work::Attach), Err(why)) => self.give_up(&why, ctx),
+            (Some(Work::Attach), Ok(_)) if id == self.attaching => self.traces(),
+            (Some(Work::Attach), Err(why)) if id == self.attaching => self.give_up(&why, ctx),
+            // Of a session that has ended.
+            (Some(Work::Attach) | None, _) => {}
             (Some(Work::Detach), outcome) => {
                 if let Err(why) = outcome {
                     warn!(why, "the debugger has not been removed as a whole");
@@ -575,6 +666,15 @@ impl Debugger {
                     }
                 }
             }
+        }
+    }
+
+    /// All threads are traced: what waits for that is answered.
+    fn traces(&mut self) {
+        let Session::On(connected) = &mut self.session else { return };
+        connected.tracing = true;
+        for (asked, response) in std::mem::take(&mut connected.held) {
+            self.pass_back(&asked, response);
         }
     }
 
@@ -681,28 +781,48 @@ impl Handler<WorkDone> for Debugger {
     }
 }
 
-impl Handler<Resume> for Debugger {
-    type Result = ();
-
-    /// Lets all threads go on. What waits for that is done at the latest when pydevd has had its time to answer.
-    fn handle(&mut self, Resume(call): Resume, ctx: &mut Self::Context) {
-        let Some(thread) = self.stops.threads().first().copied() else { return call() };
-        self.when_resumed.push(call);
-        let arguments = to_raw_value(&json!({"threadId": thread, "singleThread": false})).ok();
-        let request = dap::Request { seq: 0, command: "continue".to_owned(), arguments };
-        self.send(&request, Purpose::ConfigurationDone, ctx);
-        ctx.run_later(RESUME_PATIENCE, |debugger, _| debugger.go_on(None));
-    }
-}
-
-/// How long an interrupt waits for threads that stand.
-const RESUME_PATIENCE: Duration = Duration::from_secs(1);
-
 /// What a client is told that wants something of a debugger that is off.
 const NOT_INITIALIZED: &str = "the debugger is off: send the requests initialize and attach first";
 
+/// Code that runs cells: a step goes through it, whether or not libraries are debugged.
+const NOT_DEBUGGED: [&str; 9] = [
+    "IPython",
+    "asyncio",
+    "callboard",
+    "contextlib",
+    "outcome",
+    "selectors",
+    "threading",
+    "traitlets",
+    "trio",
+];
+
+/// The arguments of `attach`, as pydevd gets them.
+fn attach_arguments(mut arguments: Value) -> Value {
+    let own = NOT_DEBUGGED.iter().map(|module| json!({"module": module, "include": false}));
+    let rules = match arguments["rules"].take() {
+        Value::Array(rules) => rules.into_iter().chain(own).collect(),
+        _ => own.collect(),
+    };
+    arguments["rules"] = Value::Array(rules);
+    // Processes that cells have started are none of the debugger's.
+    arguments["terminateChildProcesses"] = json!(false);
+    arguments
+}
+
+/// The arguments of a request: an object, empty if there are none.
+fn arguments(request: &dap::Request) -> Value {
+    let given = request.arguments.as_deref().and_then(|json| serde_json::from_str(json.get()).ok());
+    given.filter(Value::is_object).unwrap_or_else(|| json!({}))
+}
+
 /// A number among the arguments of a request.
 fn argument(request: &dap::Request, name: &str) -> Option<i64> {
-    let arguments: Value = serde_json::from_str(request.arguments.as_deref()?.get()).ok()?;
-    arguments.get(name)?.as_i64()
+    arguments(request)[name].as_i64()
+}
+
+/// Whether this can be a name in Python, and nothing else.
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_alphabetic() || first == '_')
+        && name.chars().all(|each| each.is_alphanumeric() || each == '_')
 }

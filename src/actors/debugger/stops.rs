@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::wire::dap::{SourceBreakpoint, Verified};
 
@@ -54,6 +56,26 @@ impl Stops {
             None => self.threads.clear(),
         }
     }
+}
+
+/// The body of a response to `stackTrace` without the frames that have called a cell, which are the kernel's; None if
+/// there is no cell on the stack. `cells` is what the names of cells' files begin with.
+pub fn cut_stack(body: &str, cells: &str) -> Option<Box<RawValue>> {
+    let mut body: Value = serde_json::from_str(body).ok()?;
+    let frames = body["stackFrames"].as_array_mut()?;
+    let is_cell =
+        |frame: &Value| frame["source"]["path"].as_str().is_some_and(|path| path.starts_with(cells));
+    let outermost = frames.iter().rposition(is_cell)?;
+    frames.truncate(outermost + 1);
+    // A part of the stack that a client has asked for may end in a cell, and go on.
+    if body["totalFrames"].as_u64().is_some() {
+        body["totalFrames"] = frames_len(&body).into();
+    }
+    to_raw_value(&body).ok()
+}
+
+fn frames_len(body: &Value) -> usize {
+    body["stackFrames"].as_array().map_or(0, Vec::len)
 }
 
 /// The breakpoints, by the file of the source.

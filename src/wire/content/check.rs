@@ -80,8 +80,6 @@ fn check_text(kind: &MessageType, content: &[u8]) -> Result<Checked, serde_json:
         }
         MessageType::CommClose => read(text, |NamedComm { comm_id, .. }| Checked::CommClose { comm_id }),
         MessageType::InputReply => read(text, Checked::InputReply),
-        // The debugger reads it itself, and answers it in the form of its protocol.
-        MessageType::DebugRequest => checked::<Object>(text),
         MessageType::CommMsg => checked::<NamedComm>(text),
         MessageType::InspectRequest => checked::<InspectRequest>(text),
         MessageType::CompleteRequest => checked::<CompleteRequest>(text),
@@ -117,6 +115,8 @@ fn check_text(kind: &MessageType, content: &[u8]) -> Result<Checked, serde_json:
         | MessageType::DebugEvent
         | MessageType::IopubWelcome
         | MessageType::InputRequest
+        // The debugger reads it itself, and answers it in the form of its protocol.
+        | MessageType::DebugRequest
         | MessageType::Unknown(_) => checked::<Object>(text),
     }
 }

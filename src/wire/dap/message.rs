@@ -259,7 +259,10 @@ mod tests {
     fn fields_that_clients_leave_out_are_empty() {
         let request = Request::read(br#"{"command": "debugInfo"}"#).unwrap();
         assert_eq!((request.seq, request.arguments.is_none()), (0, true));
-        assert_eq!(value(&request.to_json(1)), json!({"seq": 1, "type": "request", "command": "debugInfo", "arguments": {}}));
+        assert_eq!(
+            value(&request.to_json(1)),
+            json!({"seq": 1, "type": "request", "command": "debugInfo", "arguments": {}})
+        );
     }
 
     #[test]

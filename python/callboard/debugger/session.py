@@ -9,9 +9,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+import IPython
 from IPython.core.inputtransformer2 import leading_empty_lines
 
 from ..callers.calls import UNINTERRUPTIBLE_CODE, RunningCalls
+from ..util.origins import OWN, PACKAGES, STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 #: The threads of callboard that run no code of the user's.
 _OWN_THREADS = ("Control", "Debugger", "IPythonHistorySavingThread", "Command", "End of a command", "End of processes")
+
+
+#: Files of callboard and of IPython.
+_KERNELS = (OWN, os.path.dirname(IPython.__file__) + os.sep)
 
 
 class DebuggerError(Exception):
@@ -38,6 +44,8 @@ class Session:
         self._control = control
         #: Where pydevd lies.
         self._folder = ""
+        #: What ``breakpoint()`` calls while attached, and called before.
+        self._hook: Any = None
         self._hook_before: Any = None
         self._is_attached = False
         self._connecting: threading.Thread | None = None
@@ -45,13 +53,16 @@ class Session:
     def attach(self, host: str, port: int, token: str) -> dict[str, Any]:
         """Starts pydevd and has it connect to this address, where it shows the token. Returns when it traces all
         threads, which is after the client's ``configurationDone``."""
+        before = sys.breakpointhook
         debugpy = _import_debugpy()
         self._folder = os.path.dirname(sys.modules["pydevd"].__file__ or "") + os.sep
         hide_from_pydevd(*(thread for thread in threading.enumerate() if thread.name in _OWN_THREADS))
         self._is_attached = True
         self._shells.follow(self._enter)
         self._interrupts.debugger = RunningCalls.debugger = self
-        self._hook_before, sys.breakpointhook = sys.breakpointhook, debugpy.breakpoint
+        # The import of debugpy sets another one.
+        self._hook, self._hook_before = debugpy.breakpoint, before
+        sys.breakpointhook = self._hook
         # Child processes run to their end: nobody would answer what pydevd says there.
         debugpy.configure(subProcess=False)
         self._connecting = threading.current_thread()
@@ -69,7 +80,7 @@ class Session:
             db.ready_to_run = True
             if self._connecting is not None:
                 self._connecting.join(5)
-        if getattr(sys.breakpointhook, "__module__", "").startswith("debugpy"):
+        if sys.breakpointhook is self._hook:
             sys.breakpointhook = self._hook_before
         self._interrupts.debugger = RunningCalls.debugger = None
         self._shells.follow(None)
@@ -131,6 +142,21 @@ class _Stops:
         #: By thread; whether it is to end with a `KeyboardInterrupt`. Changed without a lock, which a signal handler
         #: could not take.
         self._standing: dict[int, list[bool]] = {}
+        #: By thread, the number of the frame at its last stop that the kernel has called.
+        self._entries: dict[int, int] = {}
+
+    def remember(self, frame: FrameType) -> None:
+        """The calling thread stops here."""
+        entry = _entry(frame)
+        self._entries[threading.get_ident()] = id(entry)
+
+    def is_step_into_kernel(self, frame: FrameType) -> bool:
+        """Whether a step has left the user's code, and has come to what the kernel itself has called: a library that
+        IPython uses between two statements of a cell, say."""
+        entry = _entry(frame)
+        if entry is None or id(entry) == self._entries.get(threading.get_ident()):
+            return False
+        return entry.f_code.co_filename.startswith((STANDARD, *PACKAGES, "<frozen"))
 
     def stand(self, ident: int, wait: Callable[[], Any]) -> Any:
         """Calls `wait`, in the thread that stands. Raises `KeyboardInterrupt` after it if that has come meanwhile."""
@@ -150,6 +176,16 @@ class _Stops:
             return False
         mark[0] = True
         return self._standing.get(ident) is mark
+
+
+def _entry(frame: FrameType | None) -> FrameType | None:
+    """The frame, on the way out from this one, that the kernel or IPython has called; None if they have not."""
+    inner = None
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(_KERNELS):
+            return inner or frame
+        inner, frame = frame, frame.f_back
+    return None
 
 
 _stops = _Stops()
@@ -178,10 +214,9 @@ def _end_cell() -> None:
 
 
 def _import_debugpy() -> Any:
-    name = "PYDEVD_DISABLE_FILE_VALIDATION"
-    before = os.environ.get(name)
-    # It would warn of frozen modules, in whose files nobody sets breakpoints. Child processes inherit the variable.
-    os.environ[name] = "1"
+    before = {name: value for name, value in os.environ.items() if name.startswith("PYDEVD_")}
+    # It would warn of frozen modules, in whose files nobody sets breakpoints.
+    os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     try:
         import debugpy
         import debugpy.server  # it finds pydevd, which lies in a folder of debugpy's own
@@ -189,8 +224,10 @@ def _import_debugpy() -> Any:
         msg = f"the debugger needs the package debugpy ({error}): {sys.executable} -m pip install 'callboard[debug]'"
         raise DebuggerError(msg) from error
     finally:
-        if before is None:
+        # Child processes inherit the variables.
+        for name in [name for name in os.environ if name.startswith("PYDEVD_")]:
             del os.environ[name]
+        os.environ.update(before)
     pydevd = sys.modules["pydevd"]
     if pydevd.start_client.__module__ != __name__:
         _change(pydevd)
@@ -200,6 +237,10 @@ def _import_debugpy() -> Any:
 def _change(pydevd: Any) -> None:
     """Changes what pydevd does when it connects, and when a thread stands."""
     connect, do_wait = pydevd.start_client, pydevd.PyDB.do_wait_suspend
+    commands = importlib.import_module("_pydevd_bundle.pydevd_comm_constants")
+    steps = {number for name, number in vars(commands).items() if name.startswith("CMD_STEP_")}
+    steps.discard(commands.CMD_STEP_CAUGHT_EXCEPTION)
+    running = importlib.import_module("_pydevd_bundle.pydevd_constants").STATE_RUN
 
     def start_client(host: str, port: int) -> socket.socket:
         made: socket.socket = connect(host, port)
@@ -208,8 +249,13 @@ def _change(pydevd: Any) -> None:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return made
 
-    def do_wait_suspend(self: Any, thread: threading.Thread, *args: Any, **kwargs: Any) -> Any:
-        return _stops.stand(threading.get_ident(), lambda: do_wait(self, thread, *args, **kwargs))
+    def do_wait_suspend(self: Any, thread: Any, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
+        if thread.stop_reason in steps and _stops.is_step_into_kernel(frame):
+            # The step goes on.
+            thread.additional_info.pydev_state = running
+            return None
+        _stops.remember(frame)
+        return _stops.stand(threading.get_ident(), lambda: do_wait(self, thread, frame, *args, **kwargs))
 
     UNINTERRUPTIBLE_CODE.update((_Stops.stand.__code__, do_wait_suspend.__code__))
     pydevd.start_client, pydevd.PyDB.do_wait_suspend = start_client, do_wait_suspend

@@ -28,7 +28,7 @@ FIRST_REFERENCE = 1 << 40
 PAGE = 100
 
 #: IPython's names of inputs and outputs.
-_OF_IPYTHON = re.compile(r"_(i{0,3}|i?\d+|_{1,2}|dh|oh|ih|exit_code)|In|Out")
+_OF_IPYTHON = re.compile(r"_(i{0,3}|i?\d+|_{1,2}|dh|oh|ih|exit_code)|__.*__|In|Out")
 
 #: What has no members that anyone wants to open.
 _PLAIN = (int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented))
@@ -147,11 +147,10 @@ def _members(owner: Any) -> Iterable[tuple[str, Any]]:
 
 def modules(startModule: int = 0, moduleCount: int = 0, **_more: Any) -> dict[str, Any]:  # noqa: N803 - DAP's names
     """The modules that have been imported (``modules``)."""
-    loaded = [(name, module) for name, module in sys.modules.copy().items() if isinstance(module, ModuleType)]
-    end = startModule + moduleCount if moduleCount else None
     shown = [
         {"id": id(module), "name": name, "path": file}
-        for name, module in loaded[startModule:end]
-        if isinstance(file := getattr(module, "__file__", None), str)
+        for name, module in sys.modules.copy().items()
+        if isinstance(module, ModuleType) and isinstance(file := getattr(module, "__file__", None), str)
     ]
-    return {"modules": shown, "totalModules": len(loaded)}
+    end = startModule + moduleCount if moduleCount else None
+    return {"modules": shown[startModule:end], "totalModules": len(shown)}

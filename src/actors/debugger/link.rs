@@ -16,10 +16,19 @@ use crate::wire::dap;
 /// How much is read at once.
 const CHUNK: usize = 64 << 10;
 
-/// What comes from the connection.
+/// What comes from a connection.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub enum FromLink {
+pub struct FromLink {
+    /// The number that the connection was given: what is left of an earlier one may come late.
+    pub link: u64,
+    /// What has come.
+    pub what: What,
+}
+
+/// What comes from a connection.
+#[derive(Debug)]
+pub enum What {
     /// The debugger has dialled in.
     Open(Link),
     /// A message.
@@ -40,11 +49,24 @@ impl Link {
     }
 }
 
+/// Where what comes from a connection goes.
+struct Sink {
+    link: u64,
+    to: Recipient<FromLink>,
+}
+
+impl Sink {
+    fn send(&self, what: What) {
+        self.to.do_send(FromLink { link: self.link, what });
+    }
+}
+
 /// Listens on a port of the loopback interface for one connection, for so long, and serves it. Returns the port.
 ///
 /// What dials in has to be the debugger: it learns the port, and a token, from this process alone, and shows the token in
 /// its first message (debugpy's `access_token`).
-pub fn listen(patience: Duration, to: Recipient<FromLink>) -> io::Result<u16> {
+pub fn listen(patience: Duration, link: u64, to: Recipient<FromLink>) -> io::Result<u16> {
+    let to = Sink { link, to };
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
     let port = listener.local_addr()?.port();
@@ -52,21 +74,21 @@ pub fn listen(patience: Duration, to: Recipient<FromLink>) -> io::Result<u16> {
     actix_rt::spawn(async move {
         match tokio::time::timeout(patience, listener.accept()).await {
             Ok(Ok((stream, _))) => serve(stream, to).await,
-            Ok(Err(error)) => to.do_send(FromLink::Closed(error.to_string())),
-            Err(_) => to.do_send(FromLink::Closed(format!("it did not connect within {patience:?}"))),
+            Ok(Err(error)) => to.send(What::Closed(error.to_string())),
+            Err(_) => to.send(What::Closed(format!("it did not connect within {patience:?}"))),
         }
     });
     Ok(port)
 }
 
-async fn serve(stream: TcpStream, to: Recipient<FromLink>) {
+async fn serve(stream: TcpStream, to: Sink) {
     // A step waits for several small messages in turn.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "the debugger's connection keeps small messages back");
     }
     let (incoming, mut outgoing) = stream.into_split();
     let (sender, mut waiting) = mpsc::unbounded_channel::<Vec<u8>>();
-    to.do_send(FromLink::Open(Link(sender)));
+    to.send(What::Open(Link(sender)));
     actix_rt::spawn(async move {
         while let Some(framed) = waiting.recv().await {
             if let Err(error) = outgoing.write_all(&framed).await {
@@ -78,11 +100,11 @@ async fn serve(stream: TcpStream, to: Recipient<FromLink>) {
         drop(outgoing.shutdown().await);
     });
     let why = read(incoming, &to).await;
-    to.do_send(FromLink::Closed(why));
+    to.send(What::Closed(why));
 }
 
 /// Reads messages until the end. Returns why there are no more.
-async fn read(mut stream: OwnedReadHalf, to: &Recipient<FromLink>) -> String {
+async fn read(mut stream: OwnedReadHalf, to: &Sink) -> String {
     let mut reader = dap::Reader::default();
     let mut chunk = vec![0; CHUNK];
     loop {
@@ -93,7 +115,7 @@ async fn read(mut stream: OwnedReadHalf, to: &Recipient<FromLink>) -> String {
         }
         loop {
             match reader.next_body() {
-                Ok(Some(body)) => to.do_send(FromLink::Body(body)),
+                Ok(Some(body)) => to.send(What::Body(body)),
                 Ok(None) => break,
                 Err(error) => return format!("the debugger has sent {error}"),
             }

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 pub use self::cells::CellFolder;
-use self::link::{FromLink, Link};
+use self::link::{FromLink, Link, What};
 use self::stops::{Breakpoints, StopBody, Stops};
 use crate::delivery::debug_work::{DebugWork, WorkDone};
 use crate::delivery::job::Job;
@@ -31,6 +31,21 @@ const START_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long pydevd may take for an answer: an expression that a client evaluates may take long.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long pydevd may take for an answer about a stop that has ended.
+const LATE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What a thread that stands answers.
+const OF_A_STOP: [&str; 8] = [
+    "completions",
+    "copyToGlobals",
+    "evaluate",
+    "exceptionInfo",
+    "scopes",
+    "setExpression",
+    "setVariable",
+    "variables",
+];
 
 /// References to variables from here on are those of the Python side, which inspects while nothing stands; pydevd counts
 /// its own from 1.
@@ -125,6 +140,17 @@ struct Asked {
 struct Flight {
     purpose: Purpose,
     deadline: SpawnHandle,
+}
+
+impl Flight {
+    /// Whether a thread that stands has to answer it.
+    fn needs_stop(&self) -> bool {
+        match &self.purpose {
+            Purpose::Client(asked) => OF_A_STOP.contains(&asked.dap.command.as_str()),
+            Purpose::Stack(_) | Purpose::Rich(_) => true,
+            _ => false,
+        }
+    }
 }
 
 enum Purpose {
@@ -269,7 +295,9 @@ impl Debugger {
 
     /// Listens, and has Python start pydevd, which dials in.
     fn start(&mut self, asked: Asked, ctx: &mut Context<Self>) {
-        let port = match link::listen(START_PATIENCE, ctx.address().recipient()) {
+        // The work that attaches numbers the session.
+        self.attaching = self.last_work + 1;
+        let port = match link::listen(START_PATIENCE, self.attaching, ctx.address().recipient()) {
             Ok(port) => port,
             Err(error) => {
                 return self.fail(&asked, &format!("the debugger cannot listen on 127.0.0.1: {error}"));
@@ -278,7 +306,6 @@ impl Debugger {
         let token = Uuid::new_v4().simple().to_string();
         let what = json!({"do": "attach", "arguments": {"host": "127.0.0.1", "port": port, "token": token}});
         self.session = Session::Starting { token, waiting: vec![asked] };
-        self.attaching = self.last_work + 1;
         self.give_work(Work::Attach, &what, ctx);
     }
 
@@ -474,7 +501,7 @@ impl Debugger {
             }
         }
         self.breakpoints.clear();
-        self.go_on(None);
+        self.go_on(None, ctx);
         for (_, Flight { purpose, deadline }) in std::mem::take(&mut self.flights) {
             ctx.cancel_future(deadline);
             match purpose {
@@ -608,7 +635,7 @@ impl Debugger {
             }
             "continued" => {
                 let stop: StopBody = serde_json::from_str(body).unwrap_or_default();
-                self.go_on(stop.thread_id.filter(|_| stop.all_threads_continued == Some(false)));
+                self.go_on(stop.thread_id.filter(|_| stop.all_threads_continued == Some(false)), ctx);
                 self.publish(&event);
             }
             // The kernel's process is none that clients should show, or end.
@@ -621,8 +648,26 @@ impl Debugger {
         self.stops.stopped(thread, others);
     }
 
-    fn go_on(&mut self, thread: Option<i64>) {
+    fn go_on(&mut self, thread: Option<i64>, ctx: &mut Context<Self>) {
+        let stood = self.stops.any();
         self.stops.continued(thread);
+        if stood && !self.stops.any() {
+            // pydevd would answer at the next stop.
+            let left: Vec<i64> =
+                self.flights.iter().filter(|(_, flight)| flight.needs_stop()).map(|(seq, _)| *seq).collect();
+            if !left.is_empty() {
+                ctx.run_later(LATE_PATIENCE, move |debugger, ctx| debugger.refuse_late(&left, ctx));
+            }
+        }
+    }
+
+    fn refuse_late(&mut self, seqs: &[i64], ctx: &mut Context<Self>) {
+        for seq in seqs {
+            if let Some(Flight { purpose, deadline }) = self.flights.remove(seq) {
+                ctx.cancel_future(deadline);
+                self.refuse_flight(purpose, "the thread has gone on", ctx);
+            }
+        }
     }
 
     // -- Python ----------------------------------------------------------------------------------------
@@ -752,9 +797,12 @@ impl Handler<Debug> for Debugger {
 impl Handler<FromLink> for Debugger {
     type Result = ();
 
-    fn handle(&mut self, message: FromLink, ctx: &mut Self::Context) {
-        match message {
-            FromLink::Open(link) => {
+    fn handle(&mut self, FromLink { link, what }: FromLink, ctx: &mut Self::Context) {
+        if link != self.attaching {
+            return;
+        }
+        match what {
+            What::Open(link) => {
                 if matches!(self.session, Session::Starting { .. }) {
                     self.link = Some(link);
                     let command = "pydevdAuthorize".to_owned();
@@ -762,8 +810,8 @@ impl Handler<FromLink> for Debugger {
                     self.send(&request, Purpose::Authorize, ctx);
                 }
             }
-            FromLink::Body(body) => self.received(&body, ctx),
-            FromLink::Closed(why) => {
+            What::Body(body) => self.received(&body, ctx),
+            What::Closed(why) => {
                 if matches!(self.session, Session::Starting { .. } | Session::On(_)) {
                     warn!(why, "the debugger's connection has ended");
                     self.give_up(&format!("the debugger's connection has ended: {why}"), ctx);

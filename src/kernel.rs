@@ -69,6 +69,8 @@ pub struct Options {
     pub backend: Backend,
     /// Whether comm messages that name a subshell are handled in its thread at first.
     pub comms_in_subshells: bool,
+    /// How long the debugger in Python may take for an answer: an expression that a client evaluates may take long.
+    pub debugger_patience: Duration,
     /// The folder of the files that cells are compiled as. It need not exist.
     pub cell_folder: PathBuf,
 }
@@ -223,7 +225,8 @@ impl Assembly {
 
         let shells = router.clone().recipient();
         let to_python = python_side(shell.clone(), control.clone());
-        let debugger = Debugger::new(publisher.clone(), to_python, CellFolder::new(options.cell_folder));
+        let (cells, patience) = (CellFolder::new(options.cell_folder), options.debugger_patience);
+        let debugger = Debugger::new(publisher.clone(), to_python, cells, patience);
         let debugger = Debugger::start_in_arbiter(&on_control, |_| debugger);
         let lifecycle =
             Lifecycle::new(publisher.clone(), process, shells, shell.addr.clone(), shutdown_deadline);

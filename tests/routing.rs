@@ -11,12 +11,11 @@ use callboard::delivery::job::Channel;
 use callboard::delivery::request::ReplyStatus;
 use callboard::wire::content::{
     CommClose, CommInfoReply, CommInfoRequest, CommOpen, CompleteRequest, ConnectReply, ConnectRequest,
-    DebugRequest, ExecuteReply, HistoryAccess, HistoryRequest, InspectRequest, IsCompleteRequest,
-    KernelInfoReply, KernelInfoRequest, StreamName, UsageReply, UsageRequest, empty_object,
+    ExecuteReply, HistoryAccess, HistoryRequest, InspectRequest, IsCompleteRequest, KernelInfoReply,
+    KernelInfoRequest, StreamName, UsageReply, UsageRequest, empty_object,
 };
 use callboard::wire::{Frame, MessageType, Outgoing, Parent};
-use serde_json::value::to_raw_value;
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::{ALICE, KEY, Line, Sent, TestKernel, cell, signed};
 
 const BOTH: [Channel; 2] = [Channel::Shell, Channel::Control];
@@ -150,23 +149,6 @@ fn the_open_comms_need_no_python() {
     kernel.kernel.comm(CommEvent::Closed { comm_id: "a".into() });
     kernel.send(Channel::Shell, ALICE, &CommClose { comm_id: "c".into(), data: empty_object() });
     assert_eq!(comms(&mut kernel, Channel::Shell, None), [pair("b", "button")]);
-}
-
-#[test]
-fn the_debugger_is_refused_in_its_own_form() {
-    let mut kernel = TestKernel::without_python();
-    let request = json!({"type": "request", "seq": 7, "command": "debugInfo", "arguments": {}});
-    for channel in BOTH {
-        let sent = kernel.send(channel, ALICE, &DebugRequest(to_raw_value(&request).unwrap()));
-        let reply: Value = kernel.line(channel).reply(&sent);
-        assert_eq!(reply["type"], "response");
-        assert_eq!(reply["request_seq"], 7);
-        assert_eq!(reply["command"], "debugInfo");
-        assert_eq!(reply["success"], false);
-        assert!(reply["message"].is_string());
-        kernel.iopub.busy(&sent);
-        kernel.iopub.idle(&sent);
-    }
 }
 
 /// The thread that has answered.

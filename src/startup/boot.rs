@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 use tracing::level_filters::LevelFilter;
@@ -101,6 +102,7 @@ pub fn boot(settings: Settings, python_version: &str) -> Result<Booted, BootErro
             process: Box::new(process),
             backend: settings.backend,
             comms_in_subshells: settings.subshells.comms_in_subshells,
+            debugger_patience: Duration::from_secs(60),
             cell_folder: os::paths::cell_folder(),
         };
         let kernel = kernel::start(sockets, options)?;

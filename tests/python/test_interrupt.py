@@ -214,3 +214,14 @@ def test_a_signal_is_noticed_also_when_code_has_set_its_handler_and_set_it_back(
         ).reply["ename"]
         == "KeyboardInterrupt"
     )
+
+
+def test_pdb_takes_no_interrupts_when_its_cell_has_ended(kernel: Kernel, client: Client, how: str) -> None:
+    """pdb handles SIGINT from ``c`` on, and leaves its handler."""
+    msg_id = client.execute("breakpoint()\n1")
+    client.answer("c", next(client.prompts()))
+    assert client.finish(msg_id).result == "1"
+    for mode in ("", "# thread\n"):
+        msg_id = client.start(f"{mode}print('started', flush=True)\nwhile True: pass")
+        interrupt(client, kernel, how)
+        assert client.finish(msg_id, timeout=20).error["ename"] == "KeyboardInterrupt"

@@ -10,6 +10,7 @@ use super::sending::cell;
 use super::{DEADLINE, KEY, PATIENCE};
 use actix_rt::Runtime;
 use callboard::actors::router::{KernelFacts, SUBSHELLS};
+use callboard::delivery::debug_work::DebugWork;
 use callboard::delivery::job::Channel;
 use callboard::kernel::{self, Kernel, Options, Sockets};
 use callboard::os::process::Process;
@@ -93,6 +94,7 @@ pub fn options() -> (Options, mpsc::Receiver<Act>) {
         process: Box::new(Recorder(recorder)),
         backend: Backend::Asyncio,
         comms_in_subshells: false,
+        debugger_patience: PATIENCE,
         cell_folder: std::env::temp_dir().join(format!("callboard-test-{}", uuid::Uuid::new_v4())),
     };
     (options, acts)
@@ -191,6 +193,12 @@ impl TestKernel {
     #[track_caller]
     pub fn next_cancelled(&self) -> u64 {
         self.python().next_cancelled()
+    }
+
+    /// What the debugger wants done in Python next. Dropping it says that the thread has ended.
+    #[track_caller]
+    pub fn next_debug_work(&self) -> DebugWork {
+        self.python().next_debug_work()
     }
 
     /// The name of the next thread that has ended; all actors know of it.

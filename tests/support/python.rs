@@ -15,6 +15,7 @@ use std::thread::{self, Thread};
 
 use callboard::actors::caller::{CallerHandle, Forget, Role, Spec, Stop, Task, ThreadEnded};
 use callboard::actors::stdin::{Answer, Ask};
+use callboard::delivery::debug_work::DebugWork;
 use callboard::delivery::inbox::Inbox;
 use callboard::delivery::request::{Assignment, ReplyStatus, Request};
 use callboard::kernel::Kernel;
@@ -34,6 +35,7 @@ pub struct Python {
     held: mpsc::Receiver<Held>,
     ended: mpsc::Receiver<String>,
     cancelled: mpsc::Receiver<u64>,
+    debug_work: mpsc::Receiver<DebugWork>,
     /// How many ends the test has read.
     known_ends: Cell<usize>,
 }
@@ -66,11 +68,12 @@ impl Python {
         let (holds, held) = mpsc::channel();
         let (ends, ended) = mpsc::channel();
         let (cancels, cancelled) = mpsc::channel();
+        let (debugs, debug_work) = mpsc::channel();
         let kernel = kernel.clone();
-        let starter = Starter { kernel, holds, ends, cancels, shared: Arc::default() };
+        let starter = Starter { kernel, holds, ends, cancels, debugs, shared: Arc::default() };
         starter.start("shell", &starter.kernel.shell, None);
         starter.start("control", &starter.kernel.control, None);
-        Self { starter, held, ended, cancelled, known_ends: Cell::new(0) }
+        Self { starter, held, ended, cancelled, debug_work, known_ends: Cell::new(0) }
     }
 
     #[track_caller]
@@ -81,6 +84,11 @@ impl Python {
     #[track_caller]
     pub fn next_cancelled(&self) -> u64 {
         self.cancelled.recv_timeout(PATIENCE).expect("a cell was to be cancelled")
+    }
+
+    #[track_caller]
+    pub fn next_debug_work(&self) -> DebugWork {
+        self.debug_work.recv_timeout(PATIENCE).expect("the debugger was to want something done")
     }
 
     #[track_caller]
@@ -127,6 +135,7 @@ struct Starter {
     holds: mpsc::Sender<Held>,
     ends: mpsc::Sender<String>,
     cancels: mpsc::Sender<u64>,
+    debugs: mpsc::Sender<DebugWork>,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -222,8 +231,10 @@ impl Interpreter {
             }
             // The test releases a held cell, as C code would end.
             Task::Cancel(id) => self.starter.cancel(id),
-            // There is no debugger here. Dropping the work says so.
-            Task::Debug(_) | Task::Wake(_) => {}
+            // The test does it.
+            Task::Debug(work) => self.starter.debugs.send(work).unwrap_or_default(),
+            // Nothing is registered with these threads.
+            Task::Wake(_) => {}
             Task::Stop => return Err(Ending::Stopped),
         }
         Ok(())

@@ -13,6 +13,7 @@ from .. import nested_loops, patches
 from .._core import interrupt_again, watch_sigint
 from ..aio.cancellation import current_task, in_trio_task, is_protected_by_trio
 from ..aio.loops import OUTERMOST
+from ..context import current_cell
 from ..nested_loops import sigint
 from ..util import import_hook
 from ..util.origins import OWN, PACKAGES, STANDARD
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..protocols import DebuggerLike, ThreadInterruptsLike
     from .call import Call
+    from .user_handlers import UserHandler
 
 # Packages of event loops, and of the code between them and what they run.
 _LOOPS = {"asyncio", "selectors", "uvloop", "trio", "trio_asyncio", "outcome", "sniffio", "importlib"}
@@ -59,7 +61,7 @@ class Interrupts:
 
     def install(self) -> None:
         """Handles SIGINT from now on, and unblocks it: one may be pending. Ignores it until `start`."""
-        user_handlers.install(self.may_raise, self._handle)
+        user_handlers.install(self.may_raise, self._handle_instead, self._handle)
         patches.put("signal:SIGINT", self._handle)
         watch_sigint()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -145,6 +147,21 @@ class Interrupts:
                     current.cancel()
         elif not only and (self.in_handler or self._is_user_callback(frame)):
             sigint.interrupt(signum, frame)
+
+    def _handle_instead(self, users: UserHandler, signum: int, frame: FrameType | None) -> bool:
+        """Handles SIGINT in the place of a handler of the user's if a cell stands in the debugger, or if that handler
+        is pdb's, which stays when its cell has ended. Returns whether it has."""
+        if signum != signal.SIGINT:
+            return False
+        bdb = sys.modules.get("bdb")
+        is_left = bdb is not None and isinstance(getattr(users.handler, "__self__", None), bdb.Bdb)
+        if is_left:
+            cell: Any = users.context.get(current_cell)
+            is_left = cell is not None and all(cell is not each for each in self._running.values())
+        if not is_left and (self.debugger is None or not self.debugger.has_control(frame)):
+            return False
+        self._handle(signum, frame)
+        return True
 
     def may_raise(self, frame: FrameType | None) -> bool:
         """Whether the code that a signal has interrupted may be hit by what another handler raises: it is the user's,

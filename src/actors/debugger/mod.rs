@@ -29,9 +29,6 @@ use crate::wire::{Frame, MessageType, Parent};
 /// How long pydevd may take to dial in: its import takes a second on a slow disk.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long pydevd may take for an answer: an expression that a client evaluates may take long.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(60);
-
 /// How long pydevd may take for an answer about a stop that has ended.
 const LATE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -86,6 +83,8 @@ pub struct Debugger {
     publisher: Publisher,
     to_python: ToPython,
     cells: CellFolder,
+    /// How long pydevd may take for an answer.
+    patience: Duration,
     session: Session,
     /// The connection to pydevd.
     link: Option<Link>,
@@ -185,11 +184,13 @@ enum Work {
 
 impl Debugger {
     /// A debugger that is off.
-    pub fn new(publisher: Publisher, to_python: ToPython, cells: CellFolder) -> Self {
+    /// pydevd has `patience` for each answer.
+    pub fn new(publisher: Publisher, to_python: ToPython, cells: CellFolder, patience: Duration) -> Self {
         Self {
             publisher,
             to_python,
             cells,
+            patience,
             session: Session::Off,
             link: None,
             seq: 0,
@@ -246,6 +247,10 @@ impl Debugger {
 
     fn is_on(&self) -> bool {
         matches!(self.session, Session::On(_))
+    }
+
+    fn is_in_use(&self) -> bool {
+        matches!(self.session, Session::Starting { .. } | Session::On(_))
     }
 
     /// The state, for clients that come later.
@@ -442,18 +447,15 @@ impl Debugger {
         let seq = self.seq;
         let Some(link) = &self.link else { return self.refuse_flight(purpose, NOT_INITIALIZED, ctx) };
         link.send(&request.to_json(seq));
-        let deadline = ctx.run_later(ANSWER_PATIENCE, move |debugger, ctx| debugger.time_is_up(seq, ctx));
+        let deadline = ctx.run_later(self.patience, move |debugger, ctx| debugger.time_is_up(seq, ctx));
         self.flights.insert(seq, Flight { purpose, deadline });
     }
 
     fn time_is_up(&mut self, seq: i64, ctx: &mut Context<Self>) {
         let Some(Flight { purpose, .. }) = self.flights.remove(&seq) else { return };
         warn!(seq, "the debugger has not answered in time");
-        self.refuse_flight(
-            purpose,
-            &format!("the debugger has not answered within {ANSWER_PATIENCE:?}"),
-            ctx,
-        );
+        let why = format!("the debugger has not answered within {:?}", self.patience);
+        self.refuse_flight(purpose, &why, ctx);
     }
 
     /// Answers a request that pydevd will not answer.
@@ -502,7 +504,9 @@ impl Debugger {
         }
         self.breakpoints.clear();
         self.go_on(None, ctx);
-        for (_, Flight { purpose, deadline }) in std::mem::take(&mut self.flights) {
+        let mut flights: Vec<_> = std::mem::take(&mut self.flights).into_iter().collect();
+        flights.sort_unstable_by_key(|(seq, _)| *seq);
+        for (_, Flight { purpose, deadline }) in flights {
             ctx.cancel_future(deadline);
             match purpose {
                 Purpose::Disconnect(asked) => self.succeed(&asked, &json!({})),
@@ -696,7 +700,9 @@ impl Debugger {
             }
             (Some(Work::Client(asked)), Err(why)) => self.fail(&asked, &why),
             (Some(Work::Attach), Ok(_)) if id == self.attaching => self.traces(),
-            (Some(Work::Attach), Err(why)) if id == self.attaching => self.give_up(&why, ctx),
+            (Some(Work::Attach), Err(why)) if id == self.attaching && self.is_in_use() => {
+                self.give_up(&why, ctx);
+            }
             // Of a session that has ended.
             (Some(Work::Attach) | None, _) => {}
             (Some(Work::Detach), outcome) => {
@@ -812,7 +818,7 @@ impl Handler<FromLink> for Debugger {
             }
             What::Body(body) => self.received(&body, ctx),
             What::Closed(why) => {
-                if matches!(self.session, Session::Starting { .. } | Session::On(_)) {
+                if self.is_in_use() {
                     warn!(why, "the debugger's connection has ended");
                     self.give_up(&format!("the debugger's connection has ended: {why}"), ctx);
                 }

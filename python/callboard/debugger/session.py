@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import os
 import socket
 import sys
@@ -63,10 +64,23 @@ class Session:
         # The import of debugpy sets another one.
         self._hook, self._hook_before = debugpy.breakpoint, before
         sys.breakpointhook = self._hook
-        # Child processes run to their end: nobody would answer what pydevd says there.
-        debugpy.configure(subProcess=False)
         self._connecting = threading.current_thread()
-        debugpy.connect((host, port), access_token=token)
+        # As `debugpy.connect`, which cannot be told what else is not to be traced: callboard's own code, which goes on
+        # while threads stand. The handler of an interrupt does, say.
+        sys.modules["pydevd"].settrace(
+            host=host,
+            port=port,
+            notify_stdin=False,
+            client_access_token=token,
+            suspend=False,
+            # Child processes run to their end: nobody would answer what pydevd says there.
+            patch_multiprocessing=False,
+            dont_trace_start_patterns=(os.path.dirname(debugpy.__file__), OWN),
+            dont_trace_end_patterns=("debugpy_launcher.py",),
+        )
+        if sys.version_info >= (3, 12):
+            # What an earlier session was not interested in may interest this one.
+            sys.monitoring.restart_events()
         return {}
 
     def detach(self) -> dict[str, Any]:
@@ -191,11 +205,10 @@ def _entry(frame: FrameType | None) -> FrameType | None:
 _stops = _Stops()
 
 
-def _resume() -> None:
-    """Lets all threads go on that stand."""
-    pydevd = sys.modules.get("pydevd")
-    if pydevd is not None and pydevd.get_global_debugger() is not None:
-        importlib.import_module("_pydevd_bundle.pydevd_api").PyDevdAPI().request_resume_thread("*")
+def _resume(except_thread: Any = None) -> None:
+    """Lets all threads go on that stand, but this one."""
+    if "pydevd" in sys.modules:
+        importlib.import_module("_pydevd_bundle.pydevd_thread_lifecycle").resume_threads("*", except_thread)
 
 
 def _begin_cell() -> None:
@@ -251,14 +264,22 @@ def _change(pydevd: Any) -> None:
 
     def do_wait_suspend(self: Any, thread: Any, frame: FrameType, *args: Any, **kwargs: Any) -> Any:
         if thread.stop_reason in steps and _stops.is_step_into_kernel(frame):
-            # The step goes on.
+            # The step goes on, and so do the threads that would stand with this one.
             thread.additional_info.pydev_state = running
+            _resume(thread)
             return None
         _stops.remember(frame)
         return _stops.stand(threading.get_ident(), lambda: do_wait(self, thread, frame, *args, **kwargs))
 
     UNINTERRUPTIBLE_CODE.update((_Stops.stand.__code__, do_wait_suspend.__code__))
-    pydevd.start_client, pydevd.PyDB.do_wait_suspend = start_client, do_wait_suspend
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        # What is known of code is known by this number: an earlier session, which filtered other code out, had others.
+        self.mtime = next(mtimes)
+
+    make, mtimes = pydevd.PyDB.__init__, itertools.count(0, 100_000)
+    pydevd.start_client = start_client
+    pydevd.PyDB.__init__, pydevd.PyDB.do_wait_suspend = __init__, do_wait_suspend
 
 
 def hide_from_pydevd(*threads: Any) -> None:

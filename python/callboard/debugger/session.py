@@ -272,14 +272,15 @@ def _change(pydevd: Any) -> None:
         return _stops.stand(threading.get_ident(), lambda: do_wait(self, thread, frame, *args, **kwargs))
 
     UNINTERRUPTIBLE_CODE.update((_Stops.stand.__code__, do_wait_suspend.__code__))
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+
+    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
         # What is known of code is known by this number: an earlier session, which filtered other code out, had others.
         self.mtime = next(mtimes)
 
     make, mtimes = pydevd.PyDB.__init__, itertools.count(0, 100_000)
     pydevd.start_client = start_client
-    pydevd.PyDB.__init__, pydevd.PyDB.do_wait_suspend = __init__, do_wait_suspend
+    pydevd.PyDB.__init__, pydevd.PyDB.do_wait_suspend = begin, do_wait_suspend
 
 
 def hide_from_pydevd(*threads: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from support import Deadline
+
 if TYPE_CHECKING:
     from support import Client, Message
 
@@ -105,12 +107,27 @@ class Dap:
         thread: int = body["threadId"]
         return thread
 
-    def events(self, name: str) -> int:
-        """How many events of this name have come."""
-        self.client.read_iopub()
-        return sum(
-            message["msg_type"] == "debug_event" and message["content"]["event"] == name for message in self.client.log
-        )
+    def stopped_or_ended(self, msg_id: str) -> int | None:
+        """Waits until a thread stands, and returns its number; or until a cell is idle."""
+
+        def is_it(message: Message) -> bool:
+            content = message["content"]
+            if message["msg_type"] == "debug_event":
+                return content["event"] == "stopped" and message["header"]["msg_id"] not in self._seen
+            return content.get("execution_state") == "idle" and message["parent_header"].get("msg_id") == msg_id
+
+        message = self.client.wait(is_it, PATIENCE, "a stop, or the end of the cell")
+        if message["msg_type"] != "debug_event":
+            return None
+        self._seen.add(message["header"]["msg_id"])
+        thread: int = message["content"]["body"]["threadId"]
+        return thread
+
+    def nothing_stands(self) -> None:
+        """Waits until no thread stands: a cell may have ended before the debugger says that it goes on."""
+        deadline = Deadline()
+        while stands := self.info()["stoppedThreads"]:
+            deadline.left(f"{stands} to go on")
 
     def frames(self, thread: int) -> list[dict[str, Any]]:
         """The stack of a thread that stands, the innermost frame first."""

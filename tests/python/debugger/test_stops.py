@@ -229,20 +229,7 @@ def test_steps_never_enter_the_kernel(off: Dap, just_my_code: bool, step: str) -
     path = off.break_in(code, 2 if step == "stepOut" else 4)
     msg_id = off.client.execute(code)
     stops = 0
-    while True:
-        off.client.wait(
-            lambda m: (
-                (
-                    m["msg_type"] == "debug_event"
-                    and m["content"]["event"] == "stopped"
-                    and m["header"]["msg_id"] not in off._seen
-                )
-                or (m["content"].get("execution_state") == "idle" and m["parent_header"].get("msg_id") == msg_id)
-            )
-        )
-        if not off.info()["stoppedThreads"]:
-            break
-        thread = off.stopped()
+    while (thread := off.stopped_or_ended(msg_id)) is not None:
         stops += 1
         assert stops < 50
         assert [frame["source"]["path"] for frame in off.frames(thread)] == [path] * len(off.frames(thread))
@@ -250,7 +237,7 @@ def test_steps_never_enter_the_kernel(off: Dap, just_my_code: bool, step: str) -
     assert stops >= 2
     assert off.client.finish(msg_id).result == "4"
     assert off.client.run("after = 1\nafter").result == "1"
-    assert off.info()["stoppedThreads"] == []
+    off.nothing_stands()
 
 
 def test_a_step_into_a_library(off: Dap) -> None:
@@ -305,7 +292,7 @@ def test_an_interrupt_ends_a_cell_that_stands(debug: Dap, kernel: Kernel, how: s
         run = debug.client.finish(msg_id, timeout=10)
         assert run.error["ename"] == "KeyboardInterrupt"
         debug.event("continued")
-        assert debug.info()["stoppedThreads"] == []
+        debug.nothing_stands()
         assert debug.client.run("reached").result == "[]"
         debug.client.run("del reached")
 
@@ -375,7 +362,7 @@ def test_threads_go_on_after_detaching_at_a_stop(debug: Dap) -> None:
     debug.stopped()
     debug.detach()
     assert debug.client.finish(msg_id).result == "16"
-    assert debug.info()["stoppedThreads"] == []
+    debug.nothing_stands()
 
 
 def test_a_client_that_goes_away_at_a_stop(debug: Dap, kernel: Kernel, client: Client) -> None:

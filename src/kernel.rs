@@ -1,7 +1,8 @@
 //! Puts the actors together and starts their threads.
+// Longer than 400 lines: every actor and every option is named here once.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use tracing::{error, warn};
 use crate::actors::caller::{Adopt, Caller, CallerError, CallerHandle, Role, Spec, Task, make_home};
 use crate::actors::claims::Claims;
 use crate::actors::comms::{CommEvent, Comms};
-use crate::actors::debugger::{CellFolder, Debugger, ToPython};
+use crate::actors::debugger::{CellFolder, Debugger, python_side};
 use crate::actors::heartbeat::Heartbeat;
 use crate::actors::iopub::{Drain, IoPub};
 use crate::actors::lifecycle::{Lifecycle, ParentEnded};
@@ -296,28 +297,6 @@ impl Assembly {
         };
         Ok((addresses, second))
     }
-}
-
-/// Gives work to the Python side of the debugger, in a thread of its own that is started for the first.
-fn python_side(shell: CallerHandle, control: CallerHandle) -> ToPython {
-    let mut thread: Option<CallerHandle> = None;
-    Box::new(move |work| {
-        let handle = match thread.take().filter(|known| !known.ended.load(Ordering::SeqCst)) {
-            Some(known) => known,
-            None => {
-                let spec = Spec { parent: Some(shell.spec.id), ..Spec::new("Debugger", Role::Kernel) };
-                let made = Caller::launch(spec, None, None).map_err(|error| error.to_string())?;
-                shell.addr.do_send(Adopt(made.clone()));
-                if control.inbox.push(Task::Start(made.clone())).is_err() {
-                    return Err("Python has ended".to_owned());
-                }
-                made
-            }
-        };
-        let pushed = handle.inbox.push(Task::Debug(work));
-        thread = Some(handle);
-        pushed.map_err(|_| "the thread has ended".to_owned())
-    })
 }
 
 /// Tells the lifecycle actor when memory is running out.

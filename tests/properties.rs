@@ -229,11 +229,12 @@ proptest! {
 #[test]
 fn the_corpora_of_the_fuzz_targets_hold() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, Property); 4] = [
+    let targets: [(&str, Property); 5] = [
         ("frames", properties::frames),
         ("headers", properties::headers),
         ("contents", properties::contents),
         ("run_modes", properties::run_modes),
+        ("dap", properties::dap),
     ];
     for (target, property) in targets {
         let mut count = 0;

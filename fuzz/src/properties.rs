@@ -10,6 +10,7 @@ use callboard::wire::content::{
     InspectRequest, InterruptRequest, IsCompleteRequest, KernelInfoRequest, ListSubshellRequest,
     ShutdownRequest, UsageRequest,
 };
+use callboard::wire::dap;
 use callboard::wire::run_mode::{CallerOptions, RunMode, RunModeError};
 use callboard::wire::{
     DELIMITER, Frame, Incoming, MessageType, Metadata, Outgoing, ReplayGuard, Session, Signer, WireError,
@@ -46,6 +47,51 @@ pub const SENT: [MessageType; 19] = [
     MessageType::CommClose,
     MessageType::InputReply,
 ];
+
+/// What the debugger in Python may send: any bytes, in pieces whose size the first byte says. The pieces do not matter;
+/// what is read can be written and read again; what cannot be read ends the stream, and says why in a few words.
+pub fn dap(data: &[u8]) {
+    let Some((size, stream)) = data.split_first() else { return };
+    let (whole, end) = dap_bodies(stream, stream.len());
+    let (pieces, end_of_pieces) = dap_bodies(stream, usize::from(*size));
+    assert_eq!((&whole, &end), (&pieces, &end_of_pieces), "the pieces matter");
+    if let Some(why) = &end {
+        assert!(why.len() < LONGEST_ERROR);
+    }
+    let again: Vec<u8> = whole.iter().flat_map(|body| dap::frame(body)).collect();
+    assert_eq!(dap_bodies(&again, again.len()), (whole.clone(), None), "what is written is read");
+    for body in whole {
+        match dap::Message::read(&body) {
+            Ok(dap::Message::Event(event)) => {
+                let written = event.to_json(1);
+                assert!(matches!(dap::Message::read(&written), Ok(dap::Message::Event(_))));
+            }
+            Ok(dap::Message::Response(response)) => {
+                let written = response.to_json(1);
+                assert!(matches!(dap::Message::read(&written), Ok(dap::Message::Response(_))));
+            }
+            Ok(dap::Message::Request(_)) => {}
+            Err(error) => assert!(error.to_string().len() < LONGEST_ERROR),
+        }
+    }
+}
+
+/// The bodies in a stream that comes in pieces of this size, and why there are no more.
+fn dap_bodies(stream: &[u8], size: usize) -> (Vec<Vec<u8>>, Option<String>) {
+    let mut reader = dap::Reader::default();
+    let mut bodies = Vec::new();
+    for piece in stream.chunks(size.max(1)) {
+        reader.feed(piece);
+        loop {
+            match reader.next_body() {
+                Ok(Some(body)) => bodies.push(body),
+                Ok(None) => break,
+                Err(error) => return (bodies, Some(error.to_string())),
+            }
+        }
+    }
+    (bodies, None)
+}
 
 /// Any frames, separated by line feeds: decoded with a key and without one, and signed as they should be.
 pub fn frames(data: &[u8]) {

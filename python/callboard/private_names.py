@@ -102,8 +102,15 @@ TABLE: tuple[PrivateName, ...] = (
     PrivateName(
         "sys:_current_frames",
         "Whether a thread is in code of a cell, before it gets an exception. It is documented.",
-        ("src/python/threads.rs",),
+        ("src/python/threads.rs", "debugger/session.py"),
         _PYTHON,
+    ),
+    PrivateName(
+        "ctypes:pythonapi._PyEval_SetTrace",
+        "Removes the trace functions that the debugger leaves in all threads. PyEval_SetTraceAllThreads is newer.",
+        ("debugger/session.py",),
+        _PYTHON,
+        only_before=(3, 12),
     ),
     PrivateName(
         "threading:_shutdown",

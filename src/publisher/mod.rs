@@ -147,6 +147,12 @@ impl Publisher {
         self.enqueue(0, Queue::put_busy_again);
     }
 
+    /// Says whether a thread stands in the debugger. Meanwhile busy is not published once more behind each idle: clients
+    /// ask for many things at a stop, and some count (ipykernel's own tests do).
+    pub fn standing(&self, standing: bool) {
+        self.enqueue(0, |queue| queue.set_standing(standing));
+    }
+
     /// Publishes a message whose metadata and content are JSON already. Encodes and signs it on the calling thread,
     /// unless it is small.
     pub fn raw(

@@ -127,10 +127,20 @@ impl Queue {
         self.note_news();
     }
 
-    /// Publishes the idle of a request behind all of its output, and busy once more if code of another one runs.
+    /// Publishes the idle of a request behind all of its output, and busy once more if code of another one runs, and does
+    /// not stand in the debugger.
     pub fn put_idle(&mut self, parent: &Arc<Parent>, idle: Message) {
         self.put_last(parent, What::Message(idle, None));
-        self.put_busy_again();
+        if !self.running.standing {
+            self.put_busy_again();
+        }
+    }
+
+    /// A thread stands in the debugger, or none does any more.
+    pub fn set_standing(&mut self, standing: bool) {
+        if std::mem::replace(&mut self.running.standing, standing) && !standing {
+            self.put_busy_again();
+        }
     }
 
     /// Publishes busy once more if the code of a request runs.

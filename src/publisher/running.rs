@@ -26,23 +26,27 @@ pub struct Busy {
 
 /// The requests whose code runs, oldest first, each with the date of its busy.
 #[derive(Default)]
-pub(super) struct Running(VecDeque<(Arc<Parent>, DateTime<Utc>)>);
+pub(super) struct Running {
+    requests: VecDeque<(Arc<Parent>, DateTime<Utc>)>,
+    /// A thread stands in the debugger.
+    pub standing: bool,
+}
 
 impl Running {
     /// The code of a request begins; its busy has this date.
     pub fn begin(&mut self, parent: &Arc<Parent>, date: DateTime<Utc>) {
-        self.0.push_back((parent.clone(), date));
+        self.requests.push_back((parent.clone(), date));
     }
 
     /// A request ends. Nothing happens if it runs no code.
     pub fn end(&mut self, parent: &Arc<Parent>) {
-        if let Some(at) = self.0.iter().position(|(running, _)| Arc::ptr_eq(running, parent)) {
-            self.0.remove(at);
+        if let Some(at) = self.requests.iter().position(|(running, _)| Arc::ptr_eq(running, parent)) {
+            self.requests.remove(at);
         }
     }
 
     /// The busy of the oldest, to be published once more. Its date stays: clients take it for the start of the cell.
     pub fn busy_again(&self) -> Option<Message> {
-        self.0.front().map(|(parent, date)| Message::status(parent, ExecutionState::Busy, *date))
+        self.requests.front().map(|(parent, date)| Message::status(parent, ExecutionState::Busy, *date))
     }
 }

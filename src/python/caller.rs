@@ -154,6 +154,12 @@ impl PyCallerHandle {
         self.inner.spec.role == Role::Worker
     }
 
+    /// Whether it serves the kernel itself, and runs no cells of clients' choice.
+    #[getter]
+    fn is_kernels(&self) -> bool {
+        self.inner.spec.role == Role::Kernel
+    }
+
     /// The id of the subshell whose cells it runs.
     #[getter]
     fn subshell_id(&self) -> Option<&str> {

@@ -54,7 +54,7 @@ def test_install_for_the_user_makes_a_complete_kernelspec(env: dict[str, str], t
     assert spec["language"] == "python"
     assert spec["interrupt_mode"] in ("message", "signal")
     encrypts = {"supported_encryption": ["curve"]} if _core.has_curve else {}
-    assert spec["metadata"] == {"debugger": False, **encrypts}
+    assert spec["metadata"] == {"debugger": True, **encrypts}
     logos = {"logo-32x32.png", "logo-64x64.png", "logo-svg.svg"}
     assert logos <= {file.name for file in folder.iterdir()}
     assert (folder / "logo-32x32.png").read_bytes().startswith(b"\x89PNG")

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Caller", "CallerCreateOptions"]
 
+# Asked for once: `getLogger` takes a lock, which an interrupt of a cell that logs may leave taken.
+_logger = logging.getLogger("callboard.caller")
+
 C = TypeVar("C", bound="Caller")
 
 _callers: Registry[Caller] = registry
@@ -399,7 +402,7 @@ def _refuse_host(host: str | None) -> None:
 
 def _make(cls: type[C], actor: _core.CallerHandle) -> C:
     caller = object.__new__(cls)
-    caller.name, caller.backend, caller.log = actor.name, actor.backend, logging.getLogger("callboard.caller")
+    caller.name, caller.backend, caller.log = actor.name, actor.backend, _logger
     caller.loop_thread = LoopThread(actor, caller)
     status = caller.loop_thread.status
     caller.started, caller.stopping, caller.stopped = status.started, status.stopping, status.stopped

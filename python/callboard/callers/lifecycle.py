@@ -65,11 +65,9 @@ class LoopThread:
             self.parent = weakref.ref(above)
             above.children.add(self)
         #: Takes the requests that come in.
-        self.handle_request: Callable[[_core.Request], None] = _take_no_requests
+        self.handle_request: Callable[[Any], None] = _take_no_requests
         #: Answers a request that this thread cannot work on, for this reason.
         self.refuse_request: Callable[[_core.Request, Exception], None] = _refuse_because
-        #: Does what the debugger wants done in Python.
-        self.handle_debug_work: Callable[[_core.DebugWork], None] = lambda _work: None
         #: Called when the actor asks the thread to stop.
         self.on_stop: Callable[[], None] = self.wind_down_soon
         #: How long its end waits for children and for calls that were cancelled, seconds; None: as long as it takes.
@@ -223,12 +221,10 @@ class LoopThread:
     def _do(self, task: Any) -> None:
         if isinstance(task, int):
             self.wakeups.fire(task)
-        elif isinstance(task, _core.Request):
+        elif isinstance(task, (_core.Request, _core.DebugWork)):
             self.handle_request(task)
         elif isinstance(task, _core.CallerHandle):
             registry.of(task).loop_thread.start_for_request()
-        elif isinstance(task, _core.DebugWork):
-            self.handle_debug_work(task)
         elif isinstance(task, _core.Cancel):
             if (caller := registry.by_actor.get(task.id)) is not None:
                 calls: RunningCalls = caller.loop_thread.calls

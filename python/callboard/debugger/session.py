@@ -56,18 +56,18 @@ class Session:
         threads, which is after the client's ``configurationDone``."""
         before = sys.breakpointhook
         debugpy = _import_debugpy()
-        self._folder = os.path.dirname(sys.modules["pydevd"].__file__ or "") + os.sep
+        pydevd: Any = sys.modules["pydevd"]
+        self._folder = os.path.dirname(pydevd.__file__) + os.sep
         hide_from_pydevd(*(thread for thread in threading.enumerate() if thread.name in _OWN_THREADS))
         self._is_attached = True
         self._shells.follow(self._enter)
         self._interrupts.debugger = RunningCalls.debugger = self
-        # The import of debugpy sets another one.
-        self._hook, self._hook_before = debugpy.breakpoint, before
-        sys.breakpointhook = self._hook
+        pydevd.install_breakpointhook(debugpy.breakpoint)
+        self._hook, self._hook_before = sys.breakpointhook, before
         self._connecting = threading.current_thread()
         # As `debugpy.connect`, which cannot be told what else is not to be traced: callboard's own code, which goes on
         # while threads stand. The handler of an interrupt does, say.
-        sys.modules["pydevd"].settrace(
+        pydevd.settrace(
             host=host,
             port=port,
             notify_stdin=False,
@@ -95,7 +95,7 @@ class Session:
             if self._connecting is not None:
                 self._connecting.join(5)
         if sys.breakpointhook is self._hook:
-            sys.breakpointhook = self._hook_before
+            pydevd.install_breakpointhook(self._hook_before)
         self._interrupts.debugger = RunningCalls.debugger = None
         self._shells.follow(None)
         for shell in self._shells.all():
@@ -298,7 +298,7 @@ def _remove_traces() -> None:
     api.PyInterpreterState_ThreadHead.restype = api.PyThreadState_Next.restype = ctypes.c_void_p
     state = api.PyInterpreterState_ThreadHead(ctypes.c_void_p(api.PyInterpreterState_Get()))
     while state:
-        api._PyEval_SetTrace(ctypes.c_void_p(state), None, None)
+        ctypes.pythonapi._PyEval_SetTrace(ctypes.c_void_p(state), None, None)
         state = api.PyThreadState_Next(ctypes.c_void_p(state))
     for innermost in sys._current_frames().values():
         frame: FrameType | None = innermost

@@ -74,9 +74,9 @@ class Dispatcher:
         """Makes another Caller handle requests: that of a subshell, or one for cells that run in threads."""
         caller.loop_thread.refuse_request = self._refuse
         subshell = caller.loop_thread.actor.subshell_id
-        if caller.name == "Debugger":
-            caller.loop_thread.handle_debug_work = self._handle_debug_work
-        if subshell is None:
+        if caller.loop_thread.actor.is_kernels:
+            caller.loop_thread.handle_request = self._handle_debug_work
+        elif subshell is None:
             caller.loop_thread.handle_request = partial(self._handle_in_thread, caller)
         else:
             self._queues[subshell] = CellQueue(self._runner, caller, lambda: self._shells.of(subshell))

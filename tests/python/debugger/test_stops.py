@@ -331,6 +331,15 @@ def test_an_interrupt_of_what_is_evaluated(debug: Dap, kernel: Kernel, how: str)
     assert debug.client.finish(msg_id, timeout=10).error["ename"] == "KeyboardInterrupt"
 
 
+def test_a_time_limit_ends_a_cell_that_stands(debug: Dap) -> None:
+    code = "limited = 1\nwhile limited: pass"
+    debug.break_in(code, 1)
+    msg_id = debug.client.execute(code, metadata={"tags": ["timeout=1"]})
+    debug.stopped()
+    assert debug.client.finish(msg_id).error["ename"] == "TimeoutError"
+    debug.nothing_stands()
+
+
 # -- processes -----------------------------------------------------------------------------------------
 
 

@@ -49,6 +49,8 @@ class Session:
         self._hook: Any = None
         self._hook_before: Any = None
         self._is_attached = False
+        #: The transformations of input that leave leading blank lines, as long as it is attached.
+        self._changed: list[list[Any]] = []
         self._connecting: threading.Thread | None = None
 
     def attach(self, host: str, port: int, token: str) -> dict[str, Any]:
@@ -100,6 +102,8 @@ class Session:
         self._shells.follow(None)
         for shell in self._shells.all():
             self._leave(shell)
+        while self._changed:
+            self._changed.pop().insert(0, leading_empty_lines)
         _resume()
         pydevd.stoptrace()
         if sys.version_info < (3, 12):
@@ -116,14 +120,12 @@ class Session:
         if leading_empty_lines in transforms:
             # Lines are those of the client's editor.
             transforms.remove(leading_empty_lines)
+            self._changed.append(transforms)
 
     def _leave(self, shell: Any) -> None:
         for event, callback in (("pre_execute", _begin_cell), ("post_execute", _end_cell)):
             if callback in shell.events.callbacks[event]:
                 shell.events.unregister(event, callback)
-        transforms = shell.input_transformer_manager.cleanup_transforms
-        if leading_empty_lines not in transforms:
-            transforms.insert(0, leading_empty_lines)
 
     # -- interrupts -------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
@@ -65,6 +66,25 @@ class Debugged:
         """Clicks a button above the call stack."""
         self.page.click(f'#jp-debugger-sidebar [data-command="debugger:{name}"]')
 
+    def variable(self, name: str) -> WebElement:
+        """The item of a variable in the tree."""
+
+        def found() -> WebElement | None:
+            items = self.page.find_now(".jp-DebuggerVariables jp-tree-item")
+            return next((item for item in items if item.text.startswith(name)), None)
+
+        return self.page.wait(found, f"the variable {name}")
+
+    def evaluate(self, code: str) -> None:
+        """Runs code in the debugger's console."""
+        editor = self.page.find(".jp-CodeConsole-input .cm-content")
+        editor.click()
+        editor.send_keys(code, Keys.SHIFT, Keys.ENTER)
+
+    def stands(self) -> bool:
+        """Whether the call stack has a frame."""
+        return bool(self.page.find_now(".jp-DebuggerCallstackFrame"))
+
     def picture(self) -> None:
         """Takes the picture of the documentation, if `CALLBOARD_PICTURES` names a folder for it."""
         if folder := os.environ.get("CALLBOARD_PICTURES"):
@@ -112,6 +132,27 @@ def test_a_breakpoint_steps_and_variables(debugged: Debugged) -> None:
     page.run(0)
     page.wait_for_prompt(0, "3")
     assert not page.find_now(STOP)
+
+
+def test_a_variable_is_changed_and_shown_as_it_is_displayed(debugged: Debugged) -> None:
+    page = debugged.page
+    debugged.break_at(0, 6)
+    page.run(0)
+    debugged.stopped_at('total({"apples"')
+    debugged.command("stepIn")
+    debugged.stopped_at("subtotal = sum")
+    # The magnifying glass beside a variable appears with the mouse.
+    prices = debugged.variable("prices")
+    ActionChains(page.browser).move_to_element(prices).perform()
+    page.wait(lambda: prices.find_element(By.CSS_SELECTOR, ".jp-DebuggerVariables-renderVariable"), "the glass").click()
+    page.wait(lambda: "apples" in page.find(".jp-VariableRendererPanel").text, "the displayed variable")
+    debugged.command("evaluate")
+    debugged.evaluate("tax = 1")
+    debugged.evaluate("tax * 1000")
+    page.wait(lambda: "1000" in page.find(".jp-CodeConsole-content").text, "the result in the console")
+    debugged.command("continue")
+    page.wait(lambda: not debugged.stands(), "no stop")
+    page.wait_for_text(0, "14.6")
 
 
 def test_a_page_that_is_reloaded_while_a_cell_stands(debugged: Debugged) -> None:

@@ -85,6 +85,16 @@ class Debugged:
         """Whether the call stack has a frame."""
         return bool(self.page.find_now(".jp-DebuggerCallstackFrame"))
 
+    def go_on(self) -> None:
+        """Continues. A page that was loaded anew shows the stack before its buttons do something."""
+
+        def has_gone_on() -> bool:
+            if self.stands():
+                self.command("continue")
+            return not self.stands()
+
+        self.page.wait(has_gone_on, "the cell to go on")
+
     def picture(self) -> None:
         """Takes the picture of the documentation, if `CALLBOARD_PICTURES` names a folder for it."""
         if folder := os.environ.get("CALLBOARD_PICTURES"):
@@ -165,7 +175,7 @@ def test_a_page_that_is_reloaded_while_a_cell_stands(debugged: Debugged) -> None
     page.find(".jp-Notebook .jp-mod-active")
     debugged.shows("Callstack", "total", "<module>")
     debugged.shows("Variables", "subtotal")
-    debugged.command("continue")
+    debugged.go_on()
     page.wait_until_idle()
     page.edit(1).send_keys(Keys.CONTROL, Keys.ENTER)
     page.wait_for_text(1, "'the next cell'")

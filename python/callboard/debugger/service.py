@@ -40,7 +40,6 @@ class Service:
 
     def handle(self, work: _core.DebugWork) -> None:
         """Does it, and says what came of it."""
-        hide_from_pydevd(threading.current_thread())
         what: dict[str, Any] = json.loads(work.what)
         do, arguments = what["do"], what.get("arguments") or {}
         if do == "attach":

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::wire::cell_file;
+use crate::wire::dap::read_arguments;
 
 /// The folder of the files of cells. Made when the first is written; removed with its files when this is dropped.
 pub struct CellFolder {
@@ -44,7 +45,7 @@ impl CellFolder {
 
     /// Writes the code of a cell to its file. Returns the file's name, or says what is wrong.
     pub fn dump(&mut self, arguments: Option<&RawValue>) -> Result<String, String> {
-        let DumpCell { code } = read(arguments, "dumpCell")?;
+        let DumpCell { code } = read_arguments(arguments, "dumpCell")?;
         let path = cell_file(&self.folder.display().to_string(), code.as_bytes());
         self.write(Path::new(&path), &code).map_err(|error| format!("{path} cannot be written: {error}"))?;
         Ok(path)
@@ -65,7 +66,7 @@ impl CellFolder {
 
     /// The text of a source.
     pub fn source(&self, arguments: Option<&RawValue>) -> Result<String, String> {
-        let OfSource { source: Source { path } } = read(arguments, "source")?;
+        let OfSource { source: Source { path } } = read_arguments(arguments, "source")?;
         let bytes = fs::read(&path).map_err(|error| format!("the source {path} cannot be read: {error}"))?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -78,11 +79,6 @@ impl Drop for CellFolder {
             drop(fs::remove_dir_all(&self.folder));
         }
     }
-}
-
-fn read<'a, T: Deserialize<'a>>(arguments: Option<&'a RawValue>, command: &str) -> Result<T, String> {
-    serde_json::from_str(arguments.map_or("null", RawValue::get))
-        .map_err(|error| format!("the arguments of {command} cannot be read: {error}"))
 }
 
 #[cfg(test)]

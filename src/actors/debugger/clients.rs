@@ -1,9 +1,10 @@
 //! What clients ask for: answered here, passed on to pydevd, or given to Python.
 
-use actix::prelude::*;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
 use std::time::Duration;
+
+use actix::prelude::*;
+use serde_json::value::to_raw_value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::link;
@@ -143,8 +144,7 @@ impl Debugger {
                     connected.initializing.push(asked);
                     if first {
                         let arguments = to_raw_value(&arguments).ok();
-                        let request = dap::Request { seq: 0, command: "initialize".to_owned(), arguments };
-                        self.send(&request, Purpose::Initialize, ctx);
+                        self.send(&dap::Request::new("initialize", arguments), Purpose::Initialize, ctx);
                     }
                 }
             },
@@ -174,12 +174,7 @@ impl Debugger {
             Session::On(connected) if connected.attached => {
                 // Another client, or the same after a reload: it waits for this event.
                 let initialized = connected.initialized;
-                if connected.tracing {
-                    self.respond(&asked, None);
-                } else {
-                    let response = Response::success(&asked.dap, None);
-                    connected.held.push((asked, response));
-                }
+                self.succeed_when_traced(asked);
                 if initialized {
                     self.publish(&dap::Event { event: "initialized".to_owned(), body: None });
                 }
@@ -195,13 +190,17 @@ impl Debugger {
 
     /// The debugger has been told when it said that it is ready.
     pub(super) fn configuration_done(&mut self, asked: Asked) {
+        if self.is_on() { self.succeed_when_traced(asked) } else { self.fail(&asked, NOT_INITIALIZED) }
+    }
+
+    /// Answers at once, unless threads are going to be traced and are not yet: then when they are.
+    fn succeed_when_traced(&mut self, asked: Asked) {
+        let response = Response::success(&asked.dap, None);
         match &mut self.session {
             Session::On(connected) if connected.attached && !connected.tracing => {
-                let response = Response::success(&asked.dap, None);
                 connected.held.push((asked, response));
             }
-            Session::On(_) => self.succeed(&asked, &json!({})),
-            _ => self.fail(&asked, NOT_INITIALIZED),
+            _ => self.answer(&asked.job, &response),
         }
     }
 
@@ -240,8 +239,7 @@ impl Debugger {
     }
 
     pub(super) fn set_breakpoints(&mut self, asked: Asked, ctx: &mut Context<Self>) {
-        let arguments = asked.dap.arguments.as_deref().map_or("null", RawValue::get);
-        match serde_json::from_str::<SetBreakpoints>(arguments) {
+        match dap::read_arguments(asked.dap.arguments.as_deref(), "setBreakpoints") {
             Ok(SetBreakpoints { source, breakpoints }) if !source.path.is_empty() => {
                 if self.is_on() {
                     self.breakpoints.set(source.path.clone(), breakpoints);
@@ -249,9 +247,7 @@ impl Debugger {
                 self.pass_on(asked, |asked| Purpose::Breakpoints(asked, source.path), ctx);
             }
             Ok(_) => self.fail(&asked, "setBreakpoints needs the path of a source"),
-            Err(error) => {
-                self.fail(&asked, &format!("the arguments of setBreakpoints cannot be read: {error}"));
-            }
+            Err(why) => self.fail(&asked, &why),
         }
     }
 
@@ -262,8 +258,7 @@ impl Debugger {
             Session::On(_) => {
                 // The kernel goes on, whatever the client says about the program that is debugged.
                 let arguments = to_raw_value(&json!({"restart": false, "terminateDebuggee": false})).ok();
-                let command = dap::Request { seq: 0, command: "disconnect".to_owned(), arguments };
-                self.send(&command, Purpose::Disconnect(asked), ctx);
+                self.send(&dap::Request::new("disconnect", arguments), Purpose::Disconnect(asked), ctx);
             }
         }
     }

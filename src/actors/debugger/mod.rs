@@ -63,9 +63,7 @@ impl Handler<FromLink> for Debugger {
             What::Open(link) => {
                 if matches!(self.session, Session::Starting { .. }) {
                     self.link = Some(link);
-                    let command = "pydevdAuthorize".to_owned();
-                    let request = dap::Request { seq: 0, command, arguments: None };
-                    self.send(&request, Purpose::Authorize, ctx);
+                    self.send(&dap::Request::new("pydevdAuthorize", None), Purpose::Authorize, ctx);
                 }
             }
             What::Body(body) => self.received(&body, ctx),

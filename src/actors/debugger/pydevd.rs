@@ -19,11 +19,8 @@ impl Debugger {
         purpose: impl FnOnce(Asked) -> Purpose,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_on() {
-            return self.fail(&asked, NOT_INITIALIZED);
-        }
         let request = asked.dap.clone();
-        self.send(&request, purpose(asked), ctx);
+        self.pass_on_request(&request, asked, purpose, ctx);
     }
 
     /// Passes on another request than the client's; the answer names the client's.
@@ -35,12 +32,22 @@ impl Debugger {
         purpose: impl FnOnce(Asked) -> Purpose,
         ctx: &mut Context<Self>,
     ) {
-        if !self.is_on() {
-            return self.fail(&asked, NOT_INITIALIZED);
+        let request = dap::Request::new(command, to_raw_value(arguments).ok());
+        self.pass_on_request(&request, asked, purpose, ctx);
+    }
+
+    fn pass_on_request(
+        &mut self,
+        request: &dap::Request,
+        asked: Asked,
+        purpose: impl FnOnce(Asked) -> Purpose,
+        ctx: &mut Context<Self>,
+    ) {
+        if self.is_on() {
+            self.send(request, purpose(asked), ctx);
+        } else {
+            self.fail(&asked, NOT_INITIALIZED);
         }
-        let arguments = to_raw_value(arguments).ok();
-        let request = dap::Request { seq: 0, command: command.to_owned(), arguments };
-        self.send(&request, purpose(asked), ctx);
     }
 
     pub(super) fn send(&mut self, request: &dap::Request, purpose: Purpose, ctx: &mut Context<Self>) {
@@ -176,16 +183,13 @@ impl Debugger {
                 }
                 self.publish(&event);
                 // JupyterLab does not send it. What it holds back at a client's wish is held back for all.
-                let command = "configurationDone".to_owned();
-                let request = dap::Request { seq: 0, command, arguments: None };
-                self.send(&request, Purpose::ConfigurationDone, ctx);
+                self.send(&dap::Request::new("configurationDone", None), Purpose::ConfigurationDone, ctx);
             }
             "stopped" => {
                 let stop: StopBody = serde_json::from_str(body).unwrap_or_default();
                 let Some(stopped) = stop.thread_id else { return self.publish(&event) };
                 if stop.all_threads_stopped {
-                    let request = dap::Request { seq: 0, command: "threads".to_owned(), arguments: None };
-                    self.send(&request, Purpose::Threads { stopped, event }, ctx);
+                    self.send(&dap::Request::new("threads", None), Purpose::Threads { stopped, event }, ctx);
                 } else {
                     self.stop_at(stopped, &[], ctx);
                     self.publish(&event);

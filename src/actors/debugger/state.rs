@@ -29,7 +29,7 @@ const OF_A_STOP: [&str; 8] = [
     "variables",
 ];
 
-/// Takes work to the Python side; false if there is no thread for it.
+/// Takes work to the Python side; an error says why there is no thread for it.
 pub type ToPython = Box<dyn FnMut(DebugWork) -> Result<(), String> + Send>;
 
 /// The debugger.

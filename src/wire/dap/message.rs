@@ -112,7 +112,21 @@ pub fn fields_for_refusal(json: &[u8]) -> (i64, String) {
     (seq, command)
 }
 
+/// Reads the arguments of a command as a type of them. The error says which command's they are.
+pub fn read_arguments<'a, T: Deserialize<'a>>(
+    arguments: Option<&'a RawValue>,
+    command: &str,
+) -> Result<T, String> {
+    serde_json::from_str(arguments.map_or("null", RawValue::get))
+        .map_err(|error| format!("the arguments of {command} cannot be read: {error}"))
+}
+
 impl Request {
+    /// A request of the kernel's own, which is numbered when it is sent.
+    pub fn new(command: &str, arguments: Option<Box<RawValue>>) -> Self {
+        Self { seq: 0, command: command.to_owned(), arguments }
+    }
+
     /// Reads what a client has sent.
     pub fn read(json: &[u8]) -> Result<Self, DapError> {
         let fields = Fields::read(json)?;

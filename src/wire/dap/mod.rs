@@ -10,4 +10,4 @@ mod message;
 
 pub use breakpoints::{Breakpoint, SetBreakpoints, Source, SourceBreakpoint, Verified};
 pub use framing::{FramingError, MAX_BODY, Reader, frame};
-pub use message::{DapError, Event, Message, Request, Response, fields_for_refusal};
+pub use message::{DapError, Event, Message, Request, Response, fields_for_refusal, read_arguments};
